@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import operator
-import re
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
-from typing import Any
 
 from bench import registry as registry_module
 from bench.api import PaperSetting
 from bench.errors import UsageError, unknown
+from bench.expectations import Scores, Unfinished, broken, compared_with
 from bench.plan import Cell, why_not
 from bench.registry import BUILTIN_PACKAGES, Registry, guard_package
 from bench.report.markdown import DASH, score, seconds, table
@@ -23,14 +21,13 @@ from bench.store import Record
 
 BUDGET, QUICK_BUDGET = "reproduce", "reproduce-quick"
 N_SEEDS = 5
-COMPARISONS = {">=": operator.ge, "<=": operator.le}
-EXPECTATION = re.compile(r"(each|mean) (>=|<=) (-?[\d.]+)")
 HEADER = """\
 Every learner on the setting of its own paper, over five seeds. *Reference* is the number to reach and where it
 comes from; *ours* the held-out score, mean ± 95 % Student t interval and the range over seeds; *CPU* the
 seconds of our fit, and in brackets their ratio to the reference program's where that was measured (on another
 day, the same kind of machine: read it as an order of magnitude). The verdict follows from the stated
-expectation alone."""
+expectation alone; where that names a learner, it is its row on the same data, compared seed by seed: *above* means
+that the 95 % interval of the differences lies above 0."""
 
 
 @dataclass(frozen=True)
@@ -62,36 +59,44 @@ def trials(
 
 
 def select(learner: str | None) -> list[PaperSetting]:
-    """All settings, or those of one learner; raises UsageError if it has none."""
+    """All settings, or those of one learner with those they are compared with; raises UsageError if it has none."""
     every = settings()
     if learner is None:
         return every
     chosen = [setting for setting in every if setting.learner == learner]
     if not chosen:
         raise unknown("learner with a paper setting:", learner, {setting.learner for setting in every})
-    return chosen
+    needed = {_ground(setting, name) for setting in chosen for name in compared_with(setting.expect)}
+    return [setting for setting in every if setting in chosen or _ground(setting, setting.learner) in needed]
 
 
-def verdict(setting: PaperSetting, values: Sequence[float], *, complete: bool) -> str:
-    """ "reproduced", or the first expectation that does not hold; raises UsageError for one that cannot be read."""
+def verdict(
+    setting: PaperSetting, values: Sequence[float], *, complete: bool, others: Mapping[str, Scores] | None = None
+) -> str:
+    """ "reproduced", or the first expectation that does not hold; raises UsageError for one that cannot be read.
+
+    others   scores of the learners that the expectations name, on the same data
+    """
     if not complete:
         return "not reproduced: some seeds have no score"
-    for expectation in setting.expect:
-        match = EXPECTATION.fullmatch(expectation)
-        if match is None:
-            raise UsageError(f"setting '{setting.title}': cannot read expectation '{expectation}'")
-        which, sign, bound = match[1], match[2], float(match[3])
-        seen = values if which == "each" else [round(fmean(values), 9)]  # 0.9 and 0.94 have mean 0.92, not 0.9199…
-        wrong = [value for value in seen if not COMPARISONS[sign](value, bound)]
-        if wrong:
-            worst = min(wrong) if sign == ">=" else max(wrong)
-            return f"not reproduced: {which} {sign} {bound:g} asked, {worst:.4f} seen"
-    return "reproduced"
+    try:
+        wrong = broken(setting.expect, values, others or {}, setting.title)
+    except Unfinished as unfinished:
+        return f"not judged: {unfinished}"
+    return f"not reproduced: {wrong}" if wrong else "reproduced"
 
 
 def markdown(made: Iterable[tuple[Trial, Sequence[Record | None]]], *, quick: bool) -> str:
     """The reproduction table from the trials and their records."""
-    rows = [_row(trial.setting, records, quick=quick) for trial, records in made]
+    made = list(made)
+    scores: dict[str, Scores] = {}
+    for trial, records in made:  # a learner's first row on some data is the one that others are compared with
+        scores.setdefault(_ground(trial.setting, trial.setting.learner), _scores(trial.setting, records))
+    rows = []
+    for trial, records in made:
+        places = {name: _ground(trial.setting, name) for name in compared_with(trial.setting.expect)}
+        others = {name: scores[place] for name, place in places.items() if place in scores}
+        rows.append(_row(trial.setting, records, others, quick=quick))
     head = ["setting", "learner", "score", "reference", "ours", "range", "CPU s", "expected", "verdict"]
     note = "\n\n**Quick run: small sizes, nothing is judged.**" if quick else ""
     return f"# Reproduction\n\n{HEADER}{note}\n\n{table(head, rows, numeric_from=9)}\n"
@@ -124,11 +129,23 @@ def _cell(setting: PaperSetting, found: Registry, seed: int, *, device: str, qui
     return Cell(spec, why_not(learner, dataset))
 
 
-def _row(setting: PaperSetting, records: Sequence[Record | None], *, quick: bool) -> list[str]:
-    scores: list[Any] = [
-        record["metrics"].get(setting.metric) for record in records if record and record["status"] == "ok"
+def _ground(setting: PaperSetting, learner: str) -> str:
+    """What a learner's scores must have in common with a setting to be compared with it."""
+    return json.dumps([learner, setting.dataset, dict(setting.dataset_params), setting.metric], sort_keys=True)
+
+
+def _scores(setting: PaperSetting, records: Sequence[Record | None]) -> list[float | None]:
+    """The setting's metric, one a seed; None where a seed has no score."""
+    found = [
+        (record["metrics"].get(setting.metric) if record and record["status"] == "ok" else None) for record in records
     ]
-    values = [found["value"] for found in scores if found and found["value"] is not None]
+    return [score["value"] if score else None for score in found]
+
+
+def _row(
+    setting: PaperSetting, records: Sequence[Record | None], others: Mapping[str, Scores], *, quick: bool
+) -> list[str]:
+    values = [value for value in _scores(setting, records) if value is not None]
     times = [record["phases"]["fit"]["cpu_s"] for record in records if record and record["status"] == "ok"]
     row = [setting.title, setting.learner, setting.metric, f"{setting.reference} ({setting.source})"]
     expected = "; ".join(setting.expect) or DASH
@@ -137,8 +154,10 @@ def _row(setting: PaperSetting, records: Sequence[Record | None], *, quick: bool
         return [*row, DASH, DASH, DASH, expected, failed]
     cpu = sum(times) / len(times)
     ratio = f" ({cpu / setting.reference_cpu_s:.2g}×)" if setting.reference_cpu_s and not quick else ""
-    judged = "not judged" if quick else verdict(setting, values, complete=len(values) == len(records))
+    judged = "not judged"
     if None in records and not quick:
         judged = f"not finished: {len(records) - list(records).count(None)} of {len(records)} seeds run"
+    elif not quick:
+        judged = verdict(setting, values, complete=len(values) == len(records), others=others)
     span = f"{min(values):.3f} to {max(values):.3f}, n={len(values)}"
     return [*row, score(t_interval(values)), span, seconds(cpu) + ratio, expected, judged]

@@ -8,6 +8,7 @@ import pytest
 
 from bench.api import DatasetInfo, LearnerInfo, PaperSetting
 from bench.errors import UsageError
+from bench.expectations import compared_with
 from bench.registry import discover, parameters
 from bench.reproduce import Trial, markdown, select, settings, trials, verdict
 
@@ -73,7 +74,8 @@ def test_every_declared_setting_can_be_planned() -> None:
         for trial in trials(declared, found, device="cpu", quick=quick):
             assert len({cell.spec.key for cell in trial.cells}) == 5
             assert all(cell.skip == "" for cell in trial.cells)
-            assert verdict(trial.setting, [0.5], complete=True)
+            others = {name: [0.5] for name in compared_with(trial.setting.expect)}
+            assert verdict(trial.setting, [0.5], complete=True, others=others)
             seeds = {cell.spec.data_seed for cell in trial.cells}
             assert len(seeds) == (1 if trial.setting.fixed_data else 5)
 
