@@ -11,6 +11,7 @@ from bench.api import GUARANTEES
 from bench.consistency import consistency_of
 from bench.errors import UsageError
 from bench.registry import Registry, discover
+from bench.report.lead import leads
 from bench.report.markdown import DASH, folded, mebibytes, score, seconds, table
 from bench.report.ranking import ranking
 from bench.report.rows import Board, Row, boards, headline, row_key
@@ -74,7 +75,8 @@ def leaderboard(records: Iterable[Record], found: Registry, consistency: Consist
         ranks = ranking(members)
         parts += [f"## Ranks, `{budget}` budget", ranks] if ranks else []
         for board in members:
-            parts += [f"## {board.title} (`{board.dataset}`, `{budget}` budget)", _facts(board), _board_table(board)]
+            parts += [f"## {board.title} (`{board.dataset}`, `{budget}` budget)", _facts(board)]
+            parts += ["\n".join(f"- {sentence}" for sentence in leads(board)), _board_table(board)]
             parts += [_notes(board), folded("How to reproduce each row", _commands(board, found))]
         parts += [f"## Run time and memory, `{budget}` budget", _profile(members)]
     return "\n\n".join(part for part in parts if part) + "\n"

@@ -44,18 +44,18 @@ def shared_ranks(
     cell a learner gets the lowest score any learner has there. Learners with no finished cell rank last, together.
     Two learners are compared on their common cells; with fewer than two of them nothing tells them apart.
     """
-    filled = _filled(scores)
-    names = list(filled)
+    complete = with_failures_lowest(scores)
+    names = list(complete)
     worse_than = dict.fromkeys(names, 0)
     for position, first in enumerate(names):
         for second in names[:position]:
-            common = {k: filled[first][k] - filled[second][k] for k in filled[first] if k in filled[second]}
+            common = {k: complete[first][k] - complete[second][k] for k in complete[first] if k in complete[second]}
             difference = interval(common) if len(common) > 1 else None
             if difference is None or difference.covers(0.0) or abs(difference.mean) < ROUNDING:
                 continue
             worse_than[second if difference.mean > 0.0 else first] += 1
     ranks = {name: 1 + count for name, count in worse_than.items()}
-    return ranks | {name: len(names) + 1 for name in scores if name not in filled}
+    return ranks | {name: len(names) + 1 for name in scores if name not in complete}
 
 
 def mean_ranks(ranks: Sequence[Mapping[str, float]]) -> dict[str, Interval]:
@@ -124,10 +124,10 @@ def ranking(boards: Sequence[Board]) -> str:
     The boards are those of one budget. Learners on boards with fewer than two seeds cannot be told apart: such
     boards are named and not ranked. Returns "" where there is nothing to rank.
     """
-    families = dict.fromkeys(_family(headline(row, board)) for board in boards for row in _competitors(board))
+    families = dict.fromkeys(family_of(headline(row, board)) for board in boards for row in competitors(board))
     parts = [part for family in families for part in _family_block(family, boards)]
     parts = [HOW_TO_READ, *parts] if parts else []
-    thin = [board.title for board in boards if len(board.seeds()) < 2 and _competitors(board)]
+    thin = [board.title for board in boards if len(board.seeds()) < 2 and competitors(board)]
     if thin:
         parts.append(f"Not ranked, as one seed tells no learner from another: {', '.join(thin)}.")
     return "\n\n".join(parts)
@@ -137,17 +137,17 @@ def _family_block(family: str, boards: Sequence[Board]) -> list[str]:
     ranked: list[tuple[Board, dict[str, int]]] = []
     means: dict[str, dict[str, float]] = {}
     judged: set[str] = set()
-    guarantee = {row.name: row.info.guarantee for board in boards for row in _competitors(board)}
+    guarantee = {row.name: row.info.guarantee for board in boards for row in competitors(board)}
     for board in boards:
-        metric = _metric_on(board, family)
+        metric = metric_on(board, family)
         if metric is None or len(board.seeds()) < 2:
             continue
-        scores = {row.name: own for row in _competitors(board) if (own := _scores(row, metric))}
+        scores = {row.name: own for row in competitors(board) if (own := scores_of(row, metric))}
         if len(scores) < 2:
             continue
         ranked.append((board, shared_ranks(scores, lambda values, metric=metric: mean_interval(values, metric))))  # type: ignore[misc]
         means[board.title if board.title not in means else f"{board.title} ({len(ranked)})"] = _means(scores)
-        judged |= {row.name for row in _competitors(board) if headline(row, board) == metric}
+        judged |= {row.name for row in competitors(board) if headline(row, board) == metric}
     if not ranked:
         return []
     title = TITLES.get(family, family)
@@ -185,7 +185,7 @@ def _annex(found: CriticalDifference | None) -> str:
     return words + "\n\n" + table(["learner", "average rank", "against the first"], rows)
 
 
-def _competitors(board: Board) -> list[Row]:
+def competitors(board: Board) -> list[Row]:
     """Rows that are ranked: no references, and none that does not apply to this dataset."""
     return [
         row
@@ -194,23 +194,23 @@ def _competitors(board: Board) -> list[Row]:
     ]
 
 
-def _family(metric: str) -> str:
+def family_of(metric: str) -> str:
     return FAMILIES.get(metric, metric)
 
 
-def _metric_on(board: Board, family: str) -> str | None:
+def metric_on(board: Board, family: str) -> str | None:
     """The score of that family that learners are judged by on this board."""
-    used = [name for name in (headline(row, board) for row in _competitors(board)) if _family(name) == family]
+    used = [name for name in (headline(row, board) for row in competitors(board)) if family_of(name) == family]
     return max(set(used), key=used.count) if used else None
 
 
-def _scores(row: Row, metric: str) -> dict[Seeds, float | None]:
+def scores_of(row: Row, metric: str) -> dict[Seeds, float | None]:
     own = cell_scores(row, metric)
     # a row whose every cell failed has no pairs of codes either: it ranks last there too
     return own or ({} if row.ok else {(0, 0): None})
 
 
-def _filled(scores: Mapping[str, Scores]) -> dict[str, dict[Seeds, float]]:
+def with_failures_lowest(scores: Mapping[str, Scores]) -> dict[str, dict[Seeds, float]]:
     """Scores with the lowest of its cell in every failed cell, of the learners that finished any cell."""
     lowest: dict[Seeds, float] = {}
     for own in scores.values():
@@ -226,7 +226,7 @@ def _filled(scores: Mapping[str, Scores]) -> dict[str, dict[Seeds, float]]:
 
 def _means(scores: Mapping[str, Scores]) -> dict[str, float]:
     """Mean over seeds of the filled scores; -inf without a finished cell."""
-    means = {name: sum(own.values()) / len(own) for name, own in _filled(scores).items()}
+    means = {name: sum(own.values()) / len(own) for name, own in with_failures_lowest(scores).items()}
     return {name: means.get(name, float("-inf")) for name in scores}
 
 

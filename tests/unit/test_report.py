@@ -144,3 +144,27 @@ def test_chance_and_ceiling_are_printed() -> None:
     text = leaderboard([record("mtlcm", 0), record("raw", 0)], FOUND, {})
     assert "- chance: MCC 0.100; weak MCC 0.100; linear R² 0.100" in text
     assert "- ceiling: MCC 0.900; weak MCC 0.900; linear R² 0.900" in text
+
+
+def test_the_first_and_its_lead_are_printed() -> None:
+    mine, theirs = (0.9, 0.92, 0.94), (0.7, 0.71, 0.75)
+    records = [record("mtlcm", seed, mcc=value, r2=0.9) for seed, value in enumerate(mine)]
+    records += [record("mtrn", seed, mcc=value, r2=0.9) for seed, value in enumerate(theirs)]
+    records += [record("raw", seed, mcc=0.99, r2=0.99) for seed in range(3)]  # a reference cannot lead
+    text = leaderboard(records, FOUND, {})
+    # differences 0.20, 0.21, 0.19: mean 0.2, deviation 0.01, t(2) = 4.303
+    assert (
+        "- First by MCC: `mtlcm`, 0.920; runner-up `mtrn`, 0.720; difference +0.200, "
+        "95 % interval +0.175 to +0.225: told apart." in text
+    )
+    assert "First by linear R²: `mtlcm`, 0.900; runner-up `mtrn`, 0.900; difference +0.000" in text
+    assert "+0.000 to +0.000: cannot be told apart" in text
+
+
+def test_failures_count_against_the_lead_and_a_lone_learner_has_none() -> None:
+    records = [record("mtlcm", 0, mcc=0.9), record("mtlcm", 1, mcc=0.0, status="failed")]
+    assert "First by" not in leaderboard(records, FOUND, {})
+    records += [record("mtrn", 0, mcc=0.5), record("mtrn", 1, mcc=0.6)]
+    # the failed cell counts as 0.6, the lowest of that cell
+    text = leaderboard(records, FOUND, {})
+    assert "First by MCC: `mtlcm`, 0.750; runner-up `mtrn`, 0.550; difference +0.200" in text

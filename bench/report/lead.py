@@ -1,0 +1,46 @@
+"""Who is first on a board, and by how much: the paired difference to the runner-up with its interval."""
+
+from __future__ import annotations
+
+from bench.report.markdown import score
+from bench.report.paired import mean_interval
+from bench.report.ranking import TITLES, competitors, family_of, metric_on, scores_of, with_failures_lowest
+from bench.report.rows import Board, headline
+from bench.stats import Interval
+
+
+def leads(board: Board) -> list[str]:
+    """One sentence for each score that learners are judged by here; none where fewer than two have that score.
+
+    The difference is the mean over the cells that both learners have, seed by seed; the interval is that of
+    docs/statistics.md. Failed cells count as in the ranks: as the lowest score of any learner there.
+    """
+    families = dict.fromkeys(family_of(headline(row, board)) for row in competitors(board))
+    return [sentence for family in families if (sentence := _lead(board, family))]
+
+
+def _lead(board: Board, family: str) -> str:
+    metric = metric_on(board, family)
+    if metric is None:
+        return ""
+    scores = with_failures_lowest({row.name: scores_of(row, metric) for row in competitors(board)})
+    means = {name: sum(own.values()) / len(own) for name, own in scores.items() if own}
+    if len(means) < 2:
+        return ""
+    first, second = sorted(means, key=lambda name: -means[name])[:2]
+    pairs = {key: scores[first][key] - scores[second][key] for key in scores[first] if key in scores[second]}
+    if not pairs:
+        return ""
+    difference = mean_interval(pairs, metric)
+    title = TITLES.get(metric, TITLES.get(family, family)) + (" on independent z" if metric != family else "")
+    return (
+        f"First by {title}: `{first}`, {means[first]:.3f}; runner-up `{second}`, {means[second]:.3f}; "
+        f"difference {_words(difference)}."
+    )
+
+
+def _words(difference: Interval) -> str:
+    if difference.low is None or difference.high is None:
+        return f"{score(difference)}, no interval"
+    verdict = "cannot be told apart" if difference.covers(0.0) else "told apart"
+    return f"{difference.mean:+.3f}, 95 % interval {difference.low:+.3f} to {difference.high:+.3f}: {verdict}"
