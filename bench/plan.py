@@ -53,9 +53,9 @@ def plan(selection: Selection, registry: Registry) -> list[Cell]:
         raise unknown("budget", selection.budget, BUDGETS)
     learners = [registry.learners[name] for name in _select("learner", selection.learners, registry.learners)]
     datasets = [registry.datasets[name] for name in _select("dataset", selection.datasets, registry.datasets)]
-    settings = _parse_settings(selection.settings, registry)
+    settings = parse_settings(selection.settings, registry)
     params = {
-        info.name: _resolve(info, selection.budget, settings.get(info.name, {})) for info in [*learners, *datasets]
+        info.name: resolve(info, selection.budget, settings.get(info.name, {})) for info in [*learners, *datasets]
     }
     unused = sorted(set(settings) - {info.name for info in [*learners, *datasets]})
     if unused:
@@ -124,7 +124,8 @@ def _select(what: str, patterns: Sequence[str], known: Iterable[str]) -> list[st
     return chosen
 
 
-def _parse_settings(settings: Sequence[str], registry: Registry) -> dict[str, dict[str, str]]:
+def parse_settings(settings: Sequence[str], registry: Registry) -> dict[str, dict[str, str]]:
+    """["ivae.steps=100", …] -> {"ivae": {"steps": "100"}}; raises UsageError."""
     parsed: dict[str, dict[str, str]] = {}
     for setting in settings:
         target, equals, value = setting.partition("=")
@@ -137,7 +138,8 @@ def _parse_settings(settings: Sequence[str], registry: Registry) -> dict[str, di
     return parsed
 
 
-def _resolve(info: Info, budget: str, overrides: Mapping[str, str]) -> dict[str, Any]:
+def resolve(info: Info, budget: str, overrides: Mapping[str, str]) -> dict[str, Any]:
+    """All parameters of a plugin: its defaults, then the budget's, then the overrides, each of the default's type."""
     if registry_module.missing_requirements(info):
         return {}
     values = registry_module.parameters(info)
