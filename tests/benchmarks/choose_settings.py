@@ -5,7 +5,8 @@
 
 Fits the learner over the grid on development data sets, whose seeds no board and no reproduction table uses, and prints
 the validation losses, lowest mean first. The true latents, the held-out targets and every score stay unread: the data
-set's evaluation view is dropped where it is made. Losses of different rows compare only where the loss itself is the
+set's evaluation view is dropped where it is made. ``--loss`` names another entry of the learner's history than
+"validation_loss", with dots for nested ones; ``--maximise`` where more of it is better, as of a likelihood. Losses of different rows compare only where the loss itself is the
 same: not, say, over values of β, nor over different numbers of codes with a penalty on them.
 """
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -61,6 +63,7 @@ def choose(
     points: Sequence[Mapping[str, Any]],
     *,
     settings: Sequence[str] = (),
+    loss: str = "validation_loss",
     data_seeds: int = 2,
     model_seeds: int = 1,
     budget: str = "standard",
@@ -68,6 +71,7 @@ def choose(
     """Validation losses of the learner at every point, lowest mean first.
 
     settings   parameters that all points share, as ``bench run --set`` takes them
+    loss       the entry of ``history_`` to judge by, "a.b" for history_["a"]["b"]
     Raises UsageError for unknown names and for a learner that keeps no validation loss.
     """
     found = registry.discover()
@@ -94,22 +98,29 @@ def choose(
                 print(f"{point}: {trouble}", flush=True)
                 losses.append(None)
                 continue
-            if "validation_loss" not in getattr(model, "history_", {}):
-                raise UsageError(f"'{learner}' keeps no validation loss: nothing to choose its settings by")
-            losses.append(model.history_["validation_loss"])
+            losses.append(_entry(getattr(model, "history_", {}), loss, learner))
         made.append(Choice(point, losses, (time.process_time() - start) / max(len(losses), 1)))
     return sorted(made, key=lambda choice: choice.mean)
 
 
-def markdown(choices: Sequence[Choice]) -> str:
-    """The choices as a table, the chosen one first."""
-    header = ["settings", "validation loss", "each fit", "CPU s a fit"]
+def markdown(choices: Sequence[Choice], loss: str = "validation loss") -> str:
+    """The choices as a table, in their order."""
+    header = ["settings", loss, "each fit", "CPU s a fit"]
     rows = []
     for choice in choices:
         words = ", ".join(f"{name}={json.dumps(value)}" for name, value in choice.params.items())
         each = ", ".join("–" if loss is None else f"{loss:.4f}" for loss in choice.losses)
         rows.append([words, f"{choice.mean:.4f}", each, f"{choice.cpu_s:.1f}"])
     return table(header, rows)
+
+
+def _entry(history: Mapping[str, Any], loss: str, learner: str) -> float | None:
+    value: Any = history
+    for part in loss.split("."):
+        if not isinstance(value, Mapping) or part not in value:
+            raise UsageError(f"'{learner}' keeps no '{loss}': nothing to choose its settings by")
+        value = value[part]
+    return value
 
 
 def _value(text: str) -> Any:
@@ -130,6 +141,8 @@ def main() -> None:
     parser.add_argument("dataset")
     parser.add_argument("--grid", nargs="+", required=True, metavar="PARAM=VALUE,VALUE")
     parser.add_argument("--set", nargs="+", default=[], metavar="NAME.PARAM=VALUE", dest="settings")
+    parser.add_argument("--loss", default="validation_loss", metavar="NAME")
+    parser.add_argument("--maximise", action="store_true")
     parser.add_argument("--data-seeds", type=int, default=2)
     parser.add_argument("--model-seeds", type=int, default=1)
     parser.add_argument("--budget", default="standard")
@@ -143,13 +156,16 @@ def main() -> None:
             options.dataset,
             list(grid_points(options.grid)),
             settings=options.settings,
+            loss=options.loss,
             data_seeds=options.data_seeds,
             model_seeds=options.model_seeds,
             budget=options.budget,
         )
     except UsageError as error:
         parser.exit(2, f"{error}\n")
-    print(markdown(choices))
+    if options.maximise:
+        choices.sort(key=lambda choice: -choice.mean if math.isfinite(choice.mean) else math.inf)
+    print(markdown(choices, options.loss.replace("_", " ")))
 
 
 if __name__ == "__main__":

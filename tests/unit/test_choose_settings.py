@@ -59,5 +59,5 @@ def test_a_fit_without_a_loss_comes_last_and_is_shown() -> None:
 def test_what_cannot_be_chosen_is_refused() -> None:
     with pytest.raises(UsageError, match="'stepz' is no parameter of ivae"):
         choose("ivae", "tcl-segments", [{"stepz": 1}], settings=SMALL)
-    with pytest.raises(UsageError, match="'pca' keeps no validation loss"):
+    with pytest.raises(UsageError, match="'pca' keeps no 'validation_loss'"):
         choose("pca", "tcl-segments", [{}], settings=SMALL[:3])
