@@ -6,8 +6,10 @@
 Fits the learner over the grid on development data sets, whose seeds no board and no reproduction table uses, and prints
 the validation losses, lowest mean first. The true latents, the held-out targets and every score stay unread: the data
 set's evaluation view is dropped where it is made. ``--loss`` names another entry of the learner's history than
-"validation_loss", with dots for nested ones; ``--maximise`` where more of it is better, as of a likelihood. Losses of different rows compare only where the loss itself is the
-same: not, say, over values of β, nor over different numbers of codes with a penalty on them.
+"validation_loss", with dots for nested ones; ``--maximise`` where more of it is better, as of a likelihood.
+
+Losses of different rows compare only where the loss itself is the same: not, say, over values of β, nor over
+different numbers of codes with a penalty on them.
 """
 
 from __future__ import annotations
