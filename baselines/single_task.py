@@ -8,6 +8,7 @@ map. Logits are W f(x), without bias. A single regression target, in contrast, i
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from baselines.networks import Embedding, Linear, Streams, n_parameters
 from baselines.preprocess import Float64, Standardizer, standardizer_for
 from baselines.residual import ResidualMLP, encode_with
-from baselines.training import Batch, TrainingOptions, train
+from baselines.training import Batch, Loss, TrainingOptions, train
 from bench.api import NotApplicable, Progress, TrainView, learner
 
 
@@ -58,11 +59,28 @@ class _SingleTask:
         self.hidden = hidden
         self.blocks = blocks
 
-    def _encoder(self, n_inputs: int, n_latents: int, init: Streams) -> ResidualMLP:
-        return ResidualMLP(n_inputs, self.hidden, self.blocks, n_latents, init)
+    def _train(
+        self,
+        view: TrainView,
+        head: Callable[[Streams], nn.Module],
+        loss: Loss,
+        rows: Mapping[str, Any],
+        *,
+        seed: int,
+        device: str,
+        progress: Progress,
+        validation_fraction: float = 0.1,
+    ) -> dict[str, Any]:
+        """Train encoder and head from their seed; returns what happened, for ``history_``.
 
-    def _options(self, validation_fraction: float) -> TrainingOptions:
-        return TrainingOptions(
+        head   makes the head from the stream of initial values, after the encoder
+        rows   arrays or tensors of n rows each, a minibatch of which goes to ``loss``
+        """
+        init = Streams([seed], "init")
+        encoder = ResidualMLP(view.x.shape[1], self.hidden, self.blocks, view.n_latents, init)
+        self.network_ = _Network(encoder, head(init))
+        self.n_parameters_ = n_parameters(self.network_)
+        options = TrainingOptions(
             steps=self.steps,
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,
@@ -71,12 +89,21 @@ class _SingleTask:
             validation_fraction=validation_fraction,
             clip_norm=1.0,
         )
+        data = {name: torch.as_tensor(values) for name, values in rows.items()}
+        result = train(self.network_, loss, data, seeds=[seed], options=options, progress=progress, device=device)
+        return result.history()
 
     def _inputs(self, x: Any) -> Tensor:
         return torch.from_numpy(self.standardizer_(x)).float()
 
     def encode(self, x: Any, aux: Any = None) -> Float64:
         return encode_with(self.network_.encoder, self.standardizer_, x)
+
+
+def _cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
+    """Mean over the rows (E,), of logits (E, B, C) and labels (E, B)."""
+    losses = nn.functional.cross_entropy(logits.flatten(0, 1), label.flatten(), reduction="none")
+    return losses.view(label.shape).mean(dim=1)
 
 
 def _integer_aux(view: TrainView) -> np.ndarray[Any, np.dtype[np.integer[Any]]]:
@@ -123,26 +150,20 @@ class SingleTaskClassification(_SingleTask):
         n_classes, d = int(labels.max()) + 1, view.n_latents
         if n_classes <= d:
             raise NotApplicable(f"{n_classes} classes cannot span {d} latents: at least {d + 1} are needed")
-        init = Streams([seed], "init")
-        self.network_ = _Network(self._encoder(view.x.shape[1], d, init), Linear(d, n_classes, init, bias=False))
-        self.n_parameters_ = n_parameters(self.network_)
 
-        def cross_entropy(batch: Batch) -> Tensor:
-            logits = self.network_.head(self.network_.encoder(batch["x"]))
-            members, rows = batch["label"].shape
-            losses = nn.functional.cross_entropy(logits.flatten(0, 1), batch["label"].flatten(), reduction="none")
-            return losses.view(members, rows).mean(dim=1)
+        def loss(batch: Batch) -> Tensor:
+            return _cross_entropy(self.network_.head(self.network_.encoder(batch["x"])), batch["label"])
 
-        result = train(
-            self.network_,
-            cross_entropy,
-            {"x": self._inputs(view.x), "label": torch.from_numpy(labels)},
-            seeds=[seed],
-            options=self._options(validation_fraction=0.1),
-            progress=progress,
+        self.history_ = self._train(
+            view,
+            lambda init: Linear(d, n_classes, init, bias=False),
+            loss,
+            {"x": self._inputs(view.x), "label": labels},
+            seed=seed,
             device=device,
+            progress=progress,
         )
-        self.history_ = {**result.history(), "n_classes": n_classes}
+        self.history_ |= {"n_classes": n_classes}
         return self
 
 
@@ -195,24 +216,24 @@ class SingleTaskRegression(_SingleTask):
             raise NotApplicable(f"task {self.task} holds targets that are not finite; leave those out")
         if y.std() <= 1e-12 * np.abs(y).max():
             raise NotApplicable(f"the target of task {self.task} is constant")
-        init = Streams([seed], "init")
-        self.network_ = _Network(self._encoder(view.x.shape[1], d, init), Linear(d, 1, init))
-        self.n_parameters_ = n_parameters(self.network_)
-        result = train(
-            self.network_,
-            lambda batch: (
-                0.5 * (self.network_.head(self.network_.encoder(batch["x"]))[..., 0] - batch["y"]).square().mean(dim=1)
-            ),
+
+        def loss(batch: Batch) -> Tensor:
+            predicted = self.network_.head(self.network_.encoder(batch["x"]))[..., 0]
+            return 0.5 * (predicted - batch["y"]).square().mean(dim=1)
+
+        self.history_ = self._train(
+            view,
+            lambda init: Linear(d, 1, init),
+            loss,
             {
                 "x": self._inputs(view.x)[np.asarray(view.sample)[mine]],
-                "y": torch.from_numpy((y - y.mean()) / y.std()).float(),
+                "y": ((y - y.mean()) / y.std()).astype(np.float32),
             },
-            seeds=[seed],
-            options=self._options(validation_fraction=0.1),
-            progress=progress,
+            seed=seed,
             device=device,
+            progress=progress,
         )
-        self.history_ = {**result.history(), "task": self.task}
+        self.history_ |= {"task": self.task}
         return self
 
 
@@ -246,6 +267,7 @@ class _InstanceHead(nn.Module):
     guarantee="linear",
     assumptions="several views of every instance, drawn around von Mises-Fisher cluster centres that span the latents",
     needs=(),
+    version=2,
     budgets={"smoke": {"steps": 100, "batch_size": 128}, "paper": {"steps": 4000}},
 )
 class Diet(_SingleTask):
@@ -289,27 +311,22 @@ class Diet(_SingleTask):
         if self.instances == "aux":
             index = np.unique(_integer_aux(view), return_inverse=True)[1].reshape(-1).astype(np.int64)
         n_instances, d = int(index.max()) + 1, view.n_latents
-        init = Streams([seed], "init")
-        head = _InstanceHead(n_instances, d, init, distinct=self.instances == "sample")
-        self.network_ = _Network(self._encoder(view.x.shape[1], d, init), head)
-        self.n_parameters_ = n_parameters(self.network_)
 
-        def cross_entropy(batch: Batch) -> Tensor:
-            logits = head(self.network_.encoder(batch["x"]), batch["instance"])
-            members, rows, _ = logits.shape
-            right = torch.arange(rows, device=logits.device).repeat(members)
-            losses = nn.functional.cross_entropy(logits.flatten(0, 1), right, reduction="none")
-            return losses.view(members, rows).mean(dim=1)
+        def loss(batch: Batch) -> Tensor:
+            logits = self.network_.head(self.network_.encoder(batch["x"]), batch["instance"])
+            right = torch.arange(logits.shape[1], device=logits.device).expand(logits.shape[:2])
+            return _cross_entropy(logits, right)
 
-        result = train(
-            self.network_,
-            cross_entropy,
-            {"x": self._inputs(view.x), "instance": torch.from_numpy(index)},
-            seeds=[seed],
-            # A held-out sample that is the only view of its instance would meet a row of W that was never trained.
-            options=self._options(validation_fraction=0.0),
-            progress=progress,
+        self.history_ = self._train(
+            view,
+            lambda init: _InstanceHead(n_instances, d, init, distinct=self.instances == "sample"),
+            loss,
+            {"x": self._inputs(view.x), "instance": index},
+            seed=seed,
             device=device,
+            progress=progress,
+            # A held-out sample that is the only view of its instance would meet a row of W that was never trained.
+            validation_fraction=0.0,
         )
-        self.history_ = {**result.history(), "n_instances": n_instances}
+        self.history_ |= {"n_instances": n_instances}
         return self
