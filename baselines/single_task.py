@@ -9,6 +9,7 @@ map. Logits are W f(x), without bias. A single regression target, in contrast, i
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
@@ -31,6 +32,7 @@ class _Network(nn.Module):
         self.head = head
 
 
+@dataclass(kw_only=True, eq=False)
 class _SingleTask:
     """What the three learners share: the encoder, its parameters, and ``encode``.
 
@@ -39,25 +41,13 @@ class _SingleTask:
     hidden, blocks      width and number of residual blocks of the encoder (``baselines.residual``)
     """
 
-    standardizer_: Standardizer
-    network_: _Network
-
-    def __init__(
-        self,
-        *,
-        steps: int = 1500,
-        batch_size: int = 512,
-        learning_rate: float = 1e-2,
-        weight_decay: float = 0.0,
-        hidden: int = 64,
-        blocks: int = 3,
-    ) -> None:
-        self.steps = steps
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.hidden = hidden
-        self.blocks = blocks
+    steps: int = 1500
+    batch_size: int = 512
+    learning_rate: float = 1e-2
+    weight_decay: float = 0.0
+    hidden: int = 64
+    blocks: int = 3
+    standardizer_: Standardizer = field(init=False, repr=False)
 
     def _train(
         self,
@@ -141,6 +131,7 @@ def class_labels(view: TrainView) -> np.ndarray[Any, np.dtype[np.int64]]:
     needs=("labels|aux",),
     budgets={"smoke": {"steps": 150, "batch_size": 128}, "paper": {"steps": 4000}},
 )
+@dataclass(kw_only=True, eq=False)
 class SingleTaskClassification(_SingleTask):
     """Codes (n, n_latents): features f(x) of a classifier with logits W f(x); parameters as in the base class."""
 
@@ -176,32 +167,14 @@ class SingleTaskClassification(_SingleTask):
     needs=("targets",),
     budgets={"smoke": {"steps": 150, "batch_size": 128}, "paper": {"steps": 4000}},
 )
+@dataclass(kw_only=True, eq=False)
 class SingleTaskRegression(_SingleTask):
     """Codes (n, n_latents): features of a network trained on one task's targets; parameters as in the base class.
 
     task    the task to learn; of a multi-task dataset all others are ignored
     """
 
-    def __init__(
-        self,
-        *,
-        task: int = 0,
-        steps: int = 1500,
-        batch_size: int = 512,
-        learning_rate: float = 1e-2,
-        weight_decay: float = 0.0,
-        hidden: int = 64,
-        blocks: int = 3,
-    ) -> None:
-        super().__init__(
-            steps=steps,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            weight_decay=weight_decay,
-            hidden=hidden,
-            blocks=blocks,
-        )
-        self.task = task
+    task: int = 0
 
     def fit(self, view: TrainView, *, seed: int, device: str, progress: Progress) -> Self:
         self.standardizer_ = standardizer_for(view)
@@ -270,6 +243,7 @@ class _InstanceHead(nn.Module):
     version=2,
     budgets={"smoke": {"steps": 100, "batch_size": 128}, "paper": {"steps": 4000}},
 )
+@dataclass(kw_only=True, eq=False)
 class Diet(_SingleTask):
     """Codes (n, n_latents): features f(x) of a classifier of instances with logits W f(x).
 
@@ -282,26 +256,8 @@ class Diet(_SingleTask):
     of all (sampled softmax; the paper's program sums over all 10,240).
     """
 
-    def __init__(
-        self,
-        *,
-        instances: str = "sample",
-        steps: int = 800,
-        batch_size: int = 512,
-        learning_rate: float = 1e-2,
-        weight_decay: float = 0.0,
-        hidden: int = 64,
-        blocks: int = 3,
-    ) -> None:
-        super().__init__(
-            steps=steps,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            weight_decay=weight_decay,
-            hidden=hidden,
-            blocks=blocks,
-        )
-        self.instances = instances
+    instances: str = "sample"
+    steps: int = 800
 
     def fit(self, view: TrainView, *, seed: int, device: str, progress: Progress) -> Self:
         if self.instances not in ("sample", "aux"):
