@@ -201,7 +201,7 @@ def check_view(view: TrainView) -> None:
         raise NotApplicable("the data has no targets, and multi-task regression learns from nothing else")
     if view.n_tasks < view.n_latents:
         raise NotApplicable(
-            f"{view.n_tasks} tasks cannot span {view.n_latents} latent factors: lower n_latents or add tasks"
+            f"{_tasks(view.n_tasks)} cannot span {view.n_latents} latent factors: lower n_latents or add tasks"
         )
     if view.n_samples <= view.n_latents:
         raise NotApplicable(f"{view.n_samples} samples are too few for {view.n_latents} latent factors")
@@ -270,3 +270,7 @@ def _padded(
         values -= values.sum(1, keepdims=True) / n[:, None, None]
         values *= inside[:, :, None]
     return tasks, xc, yc, n
+
+
+def _tasks(n: int) -> str:
+    return "one task" if n == 1 else f"{n} tasks"
