@@ -67,6 +67,7 @@ def tcl_segments(
     centred: bool = True,
     coupling: float = 0.0,
     shared_matrix: bool = False,
+    sizes: bool = False,
 ) -> Data:
     """Segments with their own variances, mixed by a smooth network: the data of the TCL and iVAE papers.
 
@@ -79,6 +80,8 @@ def tcl_segments(
     centred       zero means, as in the papers; otherwise means U(-5, 5) by segment and factor
     coupling      strength c >= 0 of the coupling between neighbouring factors; 0 keeps the prior factorised
     shared_matrix   one matrix in all layers, as the released iVAE program mixes; otherwise one draw a layer
+    sizes         the truth to recover is |z_j| instead of z_j: all that time-contrastive learning promises where
+                  segments differ in variance alone (Hyvärinen and Morioka 2016 score |z_j| too)
 
     The segment is both the auxiliary variable u and the class label; there are no targets. No ceiling is given: x
     determines z. In the independent evaluation set every factor has its marginal over all segments; the segment
@@ -107,6 +110,7 @@ def tcl_segments(
     z_independent = product_of_marginals(z.reshape(-1, d), rng_evaluation)
     segment = np.repeat(np.arange(n_segments), n_per_segment)
     nothing = np.zeros(0, dtype=np.int64)
+    truth = np.abs if sizes else np.asarray
     train = TrainView(
         x=mixing(z_train).astype(np.float32),
         sample=nothing,
@@ -120,10 +124,10 @@ def tcl_segments(
     evaluation = EvalView(
         x_test=mixing(z_test).astype(np.float32),
         aux_test=np.repeat(np.arange(n_segments), n_test),
-        z_train=z_train,
-        z_test=z_test,
+        z_train=truth(z_train),
+        z_test=truth(z_test),
         x_independent=mixing(z_independent).astype(np.float32),
-        z_independent=z_independent,
+        z_independent=truth(z_independent),
         aux_independent=rng_evaluation.integers(n_segments, size=len(z_independent)),
     )
     info = {
@@ -135,6 +139,7 @@ def tcl_segments(
         "n_layers": n_layers,
         "centred": centred,
         "coupling": coupling,
+        "sizes": sizes,
         "cond": json_number(mixing.condition_number(z_test)),
     }
     return Data(train, evaluation, info)
