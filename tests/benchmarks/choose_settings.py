@@ -48,13 +48,13 @@ class Choice:
 
 
 def grid_points(options: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Every combination of "name=value,value"; values are JSON, or words."""
+    """Every combination of "name=value,value"; values are JSON, or words. "name=[[256],[256,256]]" has two lists."""
     axes = {}
     for option in options:
         name, equals, values = option.partition("=")
         if not equals:
             raise UsageError(f"--grid '{option}': write PARAM=VALUE,VALUE")
-        axes[name] = [_value(text) for text in values.split(",")]
+        axes[name] = _value(values) if values.startswith("[") else [_value(text) for text in values.split(",")]
     for combination in itertools.product(*axes.values()):
         yield dict(zip(axes, combination, strict=True))
 

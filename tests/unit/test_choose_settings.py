@@ -22,6 +22,7 @@ def test_grid_is_every_combination() -> None:
         {"a": 0.5, "b": "silu"},
         {"a": 0.5, "b": True},
     ]
+    assert list(grid_points(["hidden=[[256],[256,128]]"])) == [{"hidden": [256]}, {"hidden": [256, 128]}]
     with pytest.raises(UsageError, match="write PARAM=VALUE"):
         list(grid_points(["a"]))
 
