@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from bench.expectations import Scores, Unfinished, broken, compared_with
 from bench.plan import Cell, why_not
 from bench.registry import BUILTIN_PACKAGES, Registry, guard_package
 from bench.report.markdown import DASH, score, seconds, table
+from bench.report.stamps import stamps
 from bench.spec import RunSpec, derive_seed
 from bench.stats import t_interval
 from bench.store import Record
@@ -98,8 +100,10 @@ def markdown(made: Iterable[tuple[Trial, Sequence[Record | None]]], *, quick: bo
         others = {name: scores[place] for name, place in places.items() if place in scores}
         rows.append(_row(trial.setting, records, others, quick=quick))
     head = ["setting", "learner", "score", "reference", "ours", "range", "CPU s", "expected", "verdict"]
-    note = "\n\n**Quick run: small sizes, nothing is judged.**" if quick else ""
-    return f"# Reproduction\n\n{HEADER}{note}\n\n{table(head, rows, numeric_from=9)}\n"
+    summary = "**Quick run: small sizes, nothing is judged.**" if quick else _summary([row[-1] for row in rows])
+    finished = [record for _, records in made for record in records if record and record["status"] == "ok"]
+    parts = ["# Reproduction", HEADER, "\n".join(f"- {line}" for line in (summary, *stamps(finished)))]
+    return "\n\n".join([*parts, table(head, rows, numeric_from=9)]) + "\n"
 
 
 def _cell(setting: PaperSetting, found: Registry, seed: int, *, device: str, quick: bool) -> Cell:
@@ -127,6 +131,11 @@ def _cell(setting: PaperSetting, found: Registry, seed: int, *, device: str, qui
         dataset_params=params[1],
     )
     return Cell(spec, why_not(learner, dataset))
+
+
+def _summary(verdicts: Sequence[str]) -> str:
+    counts = Counter(text.split(":")[0] for text in verdicts)
+    return "**" + ", ".join(f"{count} {words}" for words, count in counts.most_common()) + "**"
 
 
 def _ground(setting: PaperSetting, learner: str) -> str:

@@ -15,6 +15,7 @@ from bench.report.lead import leads
 from bench.report.markdown import DASH, folded, mebibytes, score, seconds, table
 from bench.report.ranking import ranking
 from bench.report.rows import Board, Row, boards, headline, row_key
+from bench.report.stamps import stamps
 from bench.stats import Interval
 from bench.store import Record, Store, read_records, write_json, write_records, write_text
 
@@ -99,21 +100,12 @@ def read_consistency(records: Sequence[Record], source: str | Path, found: Regis
 
 def _provenance(made: Sequence[Board]) -> str:
     records = [record for board in made for row in board.rows for record in row.records]
-    stamps = [record["provenance"] for record in records]
-    revisions = sorted({f"`{s['git_revision'][:12]}`" + (" (changed)" if s["git_dirty"] else "") for s in stamps})
-    machines = sorted({s["hardware"]["class"] for s in stamps})
-    packages = {name: version for s in stamps for name, version in s["packages"].items()}
-    if not stamps:
+    if not records:
         return "No records of known learners and datasets."
-    last = max(stamp["finished_utc"] for stamp in stamps)
     ok = sum(record["status"] == "ok" for record in records)
     gaps = sum(record["status"] == "skipped" for record in records)
-    lines = [
-        f"- {len(records)} cells: {ok} done, {gaps} not applicable, {len(records) - ok - gaps} failed",
-        f"- last cell finished {last} (UTC), code at {', '.join(revisions)}",
-        f"- {'; '.join(machines)}; {', '.join(sorted({str(s['threads']) for s in stamps}))} thread a cell",
-        f"- Python {stamps[0]['python']}, " + ", ".join(f"{name} {version}" for name, version in packages.items()),
-    ]
+    counts = f"{len(records)} cells: {ok} done, {gaps} not applicable, {len(records) - ok - gaps} failed"
+    lines = [f"- {line}" for line in (counts, *stamps(records))]
     made_by = "Made by `python -m bench report` from `records.jsonl` beside this file."
     others = "How time and memory grow: [profile.md](profile.md). Learners on their own papers' settings: "
     others += "[reproduction.md](reproduction.md)."

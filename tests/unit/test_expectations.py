@@ -11,6 +11,7 @@ from bench.api import PaperSetting
 from bench.errors import UsageError
 from bench.expectations import Unfinished, broken, compared_with
 from bench.reproduce import Trial, markdown, select, settings
+from tests.unit.test_reproduce import record
 
 OTHERS = {"ivae": [0.95, 0.97, 0.96]}
 
@@ -58,10 +59,7 @@ def test_comparisons_need_a_complete_row() -> None:
 def test_table_compares_rows_on_the_same_data_only() -> None:
     def made(learner: str, values: list[float], *expect: str, d: int = 5) -> tuple[Trial, list[dict[str, Any]]]:
         setting = PaperSetting("t", learner, "tcl-segments", "mcc", "", "", expect, dataset_params={"d": d})
-        phases = {"fit": {"cpu_s": 1.0}}
-        return Trial(setting, []), [
-            {"status": "ok", "metrics": {"mcc": {"value": value}}, "phases": phases} for value in values
-        ]
+        return Trial(setting, []), [record(value) for value in values]
 
     ours = made("icarl", [0.91, 0.93], "mean >= ivae - 0.03")
     good, first, second = made("ivae", [0.94, 0.95]), made("ivae", [0.99, 0.99]), made("ivae", [0.99, 0.99], d=7)

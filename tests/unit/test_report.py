@@ -20,6 +20,16 @@ FOUND = Registry(
     datasets={"linear-causal": DatasetInfo(name="linear-causal")},
 )
 
+PROVENANCE = {
+    "git_revision": "abc",
+    "git_dirty": False,
+    "hardware": {"class": "a cpu, 2 cores"},
+    "packages": {"numpy": "2"},
+    "python": "3.11",
+    "threads": 1,
+    "finished_utc": "2026-01-01T00:00:00+00:00",
+}
+
 
 def record(learner: str, seed: int, *, mcc: float = 0.5, r2: float = 0.9, status: str = "ok", **more: Any) -> dict:
     spec = {
@@ -48,15 +58,7 @@ def record(learner: str, seed: int, *, mcc: float = 0.5, r2: float = 0.9, status
         "phases": {name: {"cpu_s": 1.0, "wall_s": 1.0} for name in ("load", "fit", "encode", "score")},
         "memory": {"peak_mib": 200.0, "fit_peak_mib": 20.0},
         "data": {"title": "Linear"},
-        "provenance": {
-            "git_revision": "abc",
-            "git_dirty": False,
-            "hardware": {"class": "a cpu, 2 cores"},
-            "packages": {"numpy": "2"},
-            "python": "3.11",
-            "threads": 1,
-            "finished_utc": "2026-01-01T00:00:00+00:00",
-        },
+        "provenance": PROVENANCE,
         "traceback": "File /home/somebody/x.py",
         **more,
     }

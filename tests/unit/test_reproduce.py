@@ -11,6 +11,7 @@ from bench.errors import UsageError
 from bench.expectations import compared_with
 from bench.registry import discover, parameters
 from bench.reproduce import Trial, markdown, select, settings, trials, verdict
+from tests.unit.test_report import PROVENANCE
 
 SETTING = PaperSetting(
     title="TCL data, d=5",
@@ -26,7 +27,8 @@ SETTING = PaperSetting(
 
 def record(value: float | None, status: str = "ok") -> dict[str, Any]:
     metrics = {"mcc": {"value": value}} if status == "ok" else {}
-    return {"status": status, "reason": "why not", "metrics": metrics, "phases": {"fit": {"cpu_s": 10.0}}}
+    phases = {"fit": {"cpu_s": 10.0}}
+    return {"status": status, "reason": "why not", "metrics": metrics, "phases": phases, "provenance": PROVENANCE}
 
 
 @pytest.mark.parametrize(
@@ -62,6 +64,8 @@ def test_table_shows_reference_ours_ratio_and_failures() -> None:
     assert "10 (0.1×)" in good
     assert good.rstrip(" |").endswith("reproduced")
     assert "failed: why not" in bad
+    assert "- **1 reproduced, 1 failed**" in text
+    assert "code at `abc`" in text
     assert "not judged" in markdown([(trial, [record(0.1)])], quick=True)
     assert "not finished: 1 of 2 seeds run" in markdown([(trial, [record(0.95), None])], quick=False)
 
