@@ -27,7 +27,7 @@ REPRESENTATIONS = ("auto", "identity", "network", "rrr")
     assumptions="injective mixing; heads span R^d (T >= d); given task and target the factors are Gaussian and "
     "uncorrelated, with variances that change between tasks; samples differ between tasks",
     needs=("targets",),
-    version=2,
+    version=3,
     budgets={
         "smoke": {"steps": 40, "flow_steps": 40},
         "paper": {"steps": 500, "batch": 4096, "flow_steps": 1000, "network": {"flow_hidden": (256, 256)}},

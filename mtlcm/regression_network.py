@@ -84,7 +84,7 @@ class MultiTaskRegressionNetwork:
         patience: int = 4,
         flow_steps: int = 0,
         flow_hidden: tuple[int, ...] = (256,),
-        flow_learning_rate: float = 2e-2,
+        flow_learning_rate: float = 4e-2,
         flow_stride: int = 16,
     ) -> None:
         self.hidden = hidden
