@@ -19,6 +19,8 @@ Three choices of ours, each measured to matter:
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -26,24 +28,14 @@ import torch
 from torch import Tensor
 
 from baselines.lasso import differentiable_lasso, lasso, ridge
-from baselines.networks import Streams, n_parameters
+from baselines.linear_map import Moments, best_map
 from baselines.preprocess import Float64, standardizer_for
-from baselines.residual import ResidualMLP, encode_with
 from baselines.task_batches import TaskBatches, cut_into_task_batches
-from baselines.training import Batch, TrainingOptions, train
-from bench.api import Diverged, NotApplicable, Progress, TrainView, learner
+from baselines.task_learner import TaskLearner, require_tasks
+from bench.api import Progress, TrainView, learner
 
-EPSILON = 1e-5
-MAX_VALIDATION_BATCHES = 200
-
-
-def normalised(features: Tensor, weight: Tensor) -> Tensor:
-    """Features (E, K, m, d) with mean 0 and variance 1 over the K·m rows of weight 1 in (E, K, m), in float64."""
-    f, w = features.double(), weight[..., None]
-    n = w.sum(dim=(1, 2), keepdim=True)
-    centred = f - (f * w).sum(dim=(1, 2), keepdim=True) / n
-    variance = (centred.square() * w).sum(dim=(1, 2), keepdim=True) / n
-    return centred * torch.rsqrt(variance + EPSILON)
+MAP_BATCHES = 2000
+"""Batches at most whose moments the multi-start trains on."""
 
 
 def task_moments(z: Tensor, y: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -71,7 +63,7 @@ def task_moments(z: Tensor, y: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     defaults={"inner": "ridge"},
     budgets={"smoke": {"steps": 100}, "paper": {"steps": 3000, "hidden": 128}},
 )
-class Bilevel:
+class Bilevel(TaskLearner):
     """Encoder under an inner Lasso or ridge regression per task.
 
     inner            "lasso" or "ridge"
@@ -103,6 +95,8 @@ class Bilevel:
         blocks: int = 3,
         learning_rate: float = 5e-3,
         weight_decay: float = 0.01,
+        starts: int = 8,
+        map_steps: int = 300,
     ) -> None:
         self.inner = inner
         self.ratio = ratio
@@ -116,74 +110,91 @@ class Bilevel:
         self.blocks = blocks
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
+        self.starts = starts
+        self.map_steps = map_steps
 
     def fit(self, view: TrainView, *, seed: int, device: str, progress: Progress) -> Self:
         if self.inner not in ("lasso", "ridge"):
             raise ValueError(f"inner={self.inner!r}: choose lasso or ridge")
         self.standardizer_ = standardizer_for(view)
+        require_tasks(view)
         d = view.n_latents
-        if view.n_tasks < d:
-            raise NotApplicable(f"{view.n_tasks} task(s) cannot tell {d} latents apart: at least {d} are needed")
         batches = cut_into_task_batches(
             view, size=max(self.samples_per_task, 4 * d), seed=seed, min_tasks=max(2, d), scale="auto"
         )
-        x = torch.from_numpy(self.standardizer_(view.x)).float().to(device)
-        self.encoder_ = ResidualMLP(x.shape[1], self.hidden, self.blocks, d, Streams([seed], "init"))
-        self.n_parameters_ = n_parameters(self.encoder_)
-
-        def outer_loss(batch: Batch) -> Tensor:
-            rows, y, weight = batch["rows"], batch["y"], batch["weight"]
-            members, tasks, m = rows.shape
-            features = self.encoder_(x[rows.view(members, tasks * m)]).view(members, tasks, m, d)
-            z = normalised(features, weight).view(members * tasks, m, d)
-            y, weight = y.view(members * tasks, m), weight.view(members * tasks, m)
-            w = self._inner_solution(z, y, weight, batch.fraction)
-            residual = (z @ w[:, :, None])[:, :, 0] - y
-            per_task = 0.5 * (weight * residual.square()).sum(dim=1) / weight.sum(dim=1)
-            return per_task.view(members, tasks).mean(dim=1)
-
-        options = TrainingOptions(
-            steps=self.steps,
-            batch_size=self.tasks_per_step,
-            learning_rate=self.learning_rate,
-            warmup=0.1,
-            weight_decay=self.weight_decay,
-            validation_fraction=min(0.1, MAX_VALIDATION_BATCHES / len(batches)),
-            choose_after=self.anneal if self.inner == "lasso" else 0.0,
-            clip_norm=1.0,
-        )
-        result = train(
-            self.encoder_,
-            outer_loss,
-            {
-                "rows": torch.from_numpy(batches.rows),
-                "y": torch.from_numpy(batches.y),
-                "weight": torch.from_numpy(batches.weight),
-            },
-            seeds=[seed],
-            options=options,
-            progress=progress,
+        self._multi_start: Callable[[], None] | None = None
+        self.map_losses_: list[float] = []
+        if self.inner == "lasso" and self.starts > 0:
+            self._multi_start = partial(self._choose_map, batches, seed)
+        codes = self._train_encoder(
+            view,
+            batches,
+            d,
+            seed=seed,
             device=device,
-            groups=None if batches.blocks is None else torch.from_numpy(batches.blocks),
+            progress=progress,
+            choose_after=self.anneal if self.inner == "lasso" else 0.0,
         )
-        self.code_mean_, self.code_scale_ = np.zeros(d), np.ones(d)
-        codes = self.encode(view.x)
-        self.code_mean_, self.code_scale_ = codes.mean(axis=0), codes.std(axis=0) + EPSILON
-        self.history_ = {**result.history(), "tasks_left_out": list(batches.left_out)}
+        self._multi_start = None
+        self.history_["map_losses"] = [round(loss, 6) for loss in self.map_losses_]
         if self.inner == "lasso":
-            self.causal_ = self._supports((codes - self.code_mean_) / self.code_scale_, batches, view.n_tasks)
+            self.causal_ = self._supports(codes, batches, view.n_tasks)
         return self
+
+    def _before_step(self, fraction: float) -> None:
+        if self._multi_start is not None and fraction >= self.anneal:
+            self._multi_start()
+            self._multi_start = None
+
+    def _ratio_at(self, fraction: float) -> float:
+        done = min(1.0, fraction / self.anneal) if self.anneal > 0 else 1.0
+        return self.start_ratio * (self.ratio / self.start_ratio) ** done
+
+    @torch.no_grad()
+    def _choose_map(self, batches: TaskBatches, seed: int) -> None:
+        """Replace the encoder's last linear map by the best of several starts, each trained alone."""
+        rng = np.random.default_rng([seed, 0x3A9])
+        rows, held_out = self._split(batches, seed)
+        rows = rows[torch.from_numpy(rng.permutation(len(rows))[:MAP_BATCHES])]
+        index = torch.cat([rows, held_out]).numpy()
+        weight = torch.from_numpy(batches.weight[index])
+        flat = torch.from_numpy(batches.rows[index].reshape(-1))
+        features = torch.cat([self.encoder_(self.x_[part][None])[0].double().cpu() for part in flat.split(16384)])
+        real = weight.view(-1, 1) / weight.sum()
+        features -= (real * features).sum(dim=0)
+        scale = (real * features.square()).sum(dim=0).mean().sqrt()
+        moments = Moments.of(features.view(*weight.shape, -1), torch.from_numpy(batches.y[index]), weight)
+        with torch.enable_grad():
+            found, self.map_losses_ = best_map(
+                moments[: len(rows)],
+                moments[len(rows) :],
+                starts=self.starts,
+                steps=self.map_steps,
+                ratio_at=self._ratio_at,
+                rng=rng,
+            )
+        if found is None:
+            return
+        # In place, as the optimiser holds these parameters; at the features' old scale, which is free.
+        for parameter in self.encoder_.leave.parameters():
+            parameter.copy_(parameter.double().cpu() @ (scale * found))
+
+    def _outer_loss(self, z: Tensor, y: Tensor, weight: Tensor, fraction: float) -> Tensor:
+        members, tasks, m, d = z.shape
+        z, y, weight = z.view(members * tasks, m, d), y.view(members * tasks, m), weight.view(members * tasks, m)
+        w = self._inner_solution(z, y, weight, fraction)
+        residual = (z @ w[:, :, None])[:, :, 0] - y
+        per_task = 0.5 * (weight * residual.square()).sum(dim=1) / weight.sum(dim=1)
+        return per_task.view(members, tasks).mean(dim=1)
 
     def _inner_solution(self, z: Tensor, y: Tensor, weight: Tensor, fraction: float) -> Tensor:
         """Weights (K, d) of the tasks' heads, differentiable."""
         gram, correlation = task_moments(z, y, weight)
-        if not bool(torch.isfinite(gram).all()):
-            raise Diverged("the features left the finite numbers; lower learning_rate")
         if self.inner == "ridge":
             return ridge(gram, correlation, self.penalty)
-        done = min(1.0, fraction / self.anneal) if self.anneal > 0 else 1.0
-        ratio = self.start_ratio * (self.ratio / self.start_ratio) ** done
-        return differentiable_lasso(gram, correlation, ratio * correlation.detach().abs().amax(dim=1))
+        return differentiable_lasso(
+            gram, correlation, self._ratio_at(fraction) * correlation.detach().abs().amax(dim=1)
+        )
 
     def _supports(self, codes: Float64, batches: TaskBatches, n_tasks: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """Which codes the Lasso of each task uses, fitted to all its samples; none for a task left out."""
@@ -200,6 +211,3 @@ class Bilevel:
         causal = np.zeros((n_tasks, d), dtype=bool)
         causal[present] = lasso(gram, correlation, self.ratio * np.abs(correlation).max(axis=1)) != 0
         return causal
-
-    def encode(self, x: Any, aux: Any = None) -> Float64:
-        return (encode_with(self.encoder_, self.standardizer_, x) - self.code_mean_) / self.code_scale_

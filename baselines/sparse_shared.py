@@ -19,21 +19,18 @@ function theorem, its derivative.
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from baselines.bilevel import EPSILON, MAX_VALIDATION_BATCHES, normalised
 from baselines.lasso import soft_threshold
-from baselines.networks import Streams, n_parameters
 from baselines.preprocess import Float64, standardizer_for
-from baselines.residual import ResidualMLP, encode_with
 from baselines.task_batches import cut_into_task_batches
-from baselines.training import Batch, TrainingOptions, train
-from bench.api import Diverged, NotApplicable, Progress, TrainView, learner
+from baselines.task_learner import TaskLearner, require_tasks
+from bench.api import NotApplicable, Progress, TrainView, learner
 
 ROUNDS = 4
 ITERATIONS = 25
@@ -167,7 +164,7 @@ def newton_step(
     defaults={"beta": 0.0},
     budgets={"smoke": {"steps": 40}, "paper": {"steps": 3000}},
 )
-class SparseShared:
+class SparseShared(TaskLearner):
     """Encoder under sparse logistic heads that share features.
 
     alpha, beta, ridge   weights of the L1 norm, of the entropy of the shares, and of the stabilising ridge penalty
@@ -193,6 +190,7 @@ class SparseShared:
         blocks: int = 3,
         learning_rate: float = 5e-3,
         weight_decay: float = 0.01,
+        codes_per_latent: float = 1.0,
     ) -> None:
         self.alpha = alpha
         self.beta = beta
@@ -204,61 +202,34 @@ class SparseShared:
         self.blocks = blocks
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
+        self.codes_per_latent = codes_per_latent
 
     def fit(self, view: TrainView, *, seed: int, device: str, progress: Progress) -> Self:
         self.standardizer_ = standardizer_for(view)
         if view.target_type != "binary":
             raise NotApplicable("needs binary targets; the outer and inner losses are cross-entropies")
+        require_tasks(view)
         d = view.n_latents
-        if view.n_tasks < d:
-            raise NotApplicable(f"{view.n_tasks} task(s) cannot tell {d} latents apart: at least {d} are needed")
+        codes = round(self.codes_per_latent * d)
+        if codes < 1:
+            raise ValueError(f"codes_per_latent={self.codes_per_latent} leaves no code; give at least 1")
         batches = cut_into_task_batches(
             view, size=max(self.samples_per_task, 8 * d), seed=seed, min_tasks=max(2, d), scale="none"
         )
-        x = torch.from_numpy(self.standardizer_(view.x)).float().to(device)
-        self.encoder_ = ResidualMLP(x.shape[1], self.hidden, self.blocks, d, Streams([seed], "init"))
-        self.n_parameters_ = n_parameters(self.encoder_)
-
-        def outer_loss(batch: Batch) -> Tensor:
-            rows, y, weight = batch["rows"], batch["y"], batch["weight"]
-            members, tasks, m = rows.shape
-            features = self.encoder_(x[rows.view(members, tasks * m)]).view(members, tasks, m, d)
-            z = normalised(features, weight)
-            if not bool(torch.isfinite(z).all()):
-                raise Diverged("the features left the finite numbers; lower learning_rate")
-            return self._cross_fitted_loss(z, y, weight)
-
-        options = TrainingOptions(
-            steps=self.steps,
-            batch_size=self.tasks_per_step,
-            learning_rate=self.learning_rate,
-            warmup=0.1,
-            weight_decay=self.weight_decay,
-            validation_fraction=min(0.1, MAX_VALIDATION_BATCHES / len(batches)),
-            clip_norm=1.0,
-        )
-        result = train(
-            self.encoder_,
-            outer_loss,
-            {
-                "rows": torch.from_numpy(batches.rows),
-                "y": torch.from_numpy(batches.y),
-                "weight": torch.from_numpy(batches.weight),
-            },
-            seeds=[seed],
-            options=options,
-            progress=progress,
-            device=device,
-            groups=None if batches.blocks is None else torch.from_numpy(batches.blocks),
-        )
-        self.code_mean_, self.code_scale_ = np.zeros(d), np.ones(d)
-        codes = self.encode(view.x)
-        self.code_mean_, self.code_scale_ = codes.mean(axis=0), codes.std(axis=0) + EPSILON
-        self.history_ = {**result.history(), "tasks_left_out": list(batches.left_out)}
+        self._train_encoder(view, batches, codes, seed=seed, device=device, progress=progress)
         return self
 
+    def _outer_loss(self, z: Tensor, y: Tensor, weight: Tensor, fraction: float) -> Tensor:
+        """Mean cross-entropy (E,) of every sample under the heads fitted to the other half of its batch.
+
+        Held-out batches are judged in the groups in which training shares features.
+        """
+        parts = zip(*(t.split(self.tasks_per_step, dim=1) for t in (z, y, weight)), strict=True)
+        total = torch.stack([self._cross_fitted_loss(*part) for part in parts]).sum(dim=0)
+        return total / weight.sum(dim=(1, 2))
+
     def _cross_fitted_loss(self, z: Tensor, y: Tensor, weight: Tensor) -> Tensor:
-        """Mean cross-entropy (E,) of every sample under the heads fitted to the other half of its batch."""
+        """Summed cross-entropy (E,)."""
         members, tasks, m, _ = z.shape
         half = torch.arange(m, device=z.device) % 2
         folds = torch.stack([half == 0, half == 1]).to(z.dtype)[:, None, None, :] * weight  # (2, E, T, m)
@@ -274,7 +245,4 @@ class SparseShared:
         losses = nn.functional.binary_cross_entropy_with_logits(
             logits, y.expand_as(logits), weight=folds.flip(0), reduction="none"
         )
-        return losses.sum(dim=(0, 2, 3)) / weight.sum(dim=(1, 2))
-
-    def encode(self, x: Any, aux: Any = None) -> Float64:
-        return (encode_with(self.encoder_, self.standardizer_, x) - self.code_mean_) / self.code_scale_
+        return losses.sum(dim=(0, 2, 3))

@@ -21,7 +21,7 @@ from .mixing import conditioned_mixing, json_number
 from .tasks import task_data
 
 Array = NDArray[np.float64]
-SUPPORTS = ("bernoulli", "fixed", "blocks")
+SUPPORTS = ("bernoulli", "fixed", "blocks", "skewed")
 
 
 def draw_supports(rng: np.random.Generator, n_tasks: int, d: int, support: str, density: float) -> NDArray[np.bool_]:
@@ -29,7 +29,8 @@ def draw_supports(rng: np.random.Generator, n_tasks: int, d: int, support: str, 
 
     "bernoulli" takes every factor with probability ``density`` and draws empty supports again; "fixed" takes
     round(density · d) factors, at least one; "blocks" takes pairs of neighbouring factors together, each pair with
-    probability ``density``.
+    probability ``density``; "skewed" is "bernoulli" with probabilities that fall linearly from the first factor, used
+    by nearly all tasks, to the last, used by few, with mean ``density`` (at most ½): tasks share the first factors.
     """
     if support == "fixed":
         size = max(1, round(density * d))
@@ -37,9 +38,10 @@ def draw_supports(rng: np.random.Generator, n_tasks: int, d: int, support: str, 
     if support == "blocks":
         blocks = draw_supports(rng, n_tasks, (d + 1) // 2, "bernoulli", density)
         return np.repeat(blocks, 2, axis=1)[:, :d]
-    mask = rng.random((n_tasks, d)) < density
+    probability = density * (2.0 - (2.0 * np.arange(d) + 1.0) / d) if support == "skewed" else np.full(d, density)
+    mask = rng.random((n_tasks, d)) < probability
     while (empty := ~mask.any(axis=1)).any():
-        mask[empty] = rng.random((int(empty.sum()), d)) < density
+        mask[empty] = rng.random((int(empty.sum()), d)) < probability
     return mask
 
 
