@@ -13,7 +13,6 @@ batches; the map is chosen by the loss of held-out ones.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +24,8 @@ from baselines.lasso import differentiable_lasso
 TASKS_PER_STEP = 32
 LEARNING_RATE = 0.05
 WARMUP = 0.1
+ANNEAL = 0.6
+"""Fraction of the steps in which the ratio falls."""
 
 
 @dataclass(frozen=True)
@@ -74,14 +75,15 @@ def best_map(
     *,
     starts: int,
     steps: int,
-    ratio_at: Callable[[float], float],
+    ratio: float,
+    start_ratio: float,
     rng: np.random.Generator,
 ) -> tuple[Tensor | None, list[float]]:
     """The map (d, d) with the lowest outer loss on held-out tasks, and the losses: of no map, then of every start.
 
     tasks, held_out   moments of the features as they are now
     starts            the map as it is, then in turn a random rotation of the white features and of the features
-    ratio_at          λ over the smallest λ at which all weights vanish, when a fraction of the steps is done
+    ratio             λ over the smallest λ at which all weights vanish; it falls geometrically from ``start_ratio``
 
     The features are to be multiplied by the map from the right, which gives them variance 1. None where no start
     improves on the features as they are.
@@ -98,13 +100,14 @@ def best_map(
     adam = torch.optim.Adam([a], lr=LEARNING_RATE)
     for step in range(steps):
         done = step / steps
+        now = start_ratio * (ratio / start_ratio) ** min(1.0, done / ANNEAL)
         rate = min((step + 1) / (WARMUP * steps), 1.0) * 0.5 * (1 + math.cos(math.pi * done))
         adam.param_groups[0]["lr"] = LEARNING_RATE * rate
         chosen = torch.from_numpy(rng.integers(len(white), size=TASKS_PER_STEP))
-        (a.grad,) = torch.autograd.grad(outer_losses(a, white[chosen], ratio_at(done)).sum(), a)
+        (a.grad,) = torch.autograd.grad(outer_losses(a, white[chosen], now).sum(), a)
         adam.step()
     with torch.no_grad():
         every = unit_columns(torch.cat([current[None], a]))
-        losses = outer_losses(every, judge, ratio_at(1.0)).nan_to_num(nan=math.inf)
+        losses = outer_losses(every, judge, ratio).nan_to_num(nan=math.inf)
         best = int(losses.argmin())
     return (whiten @ every[best] if best else None), losses.tolist()

@@ -6,7 +6,9 @@ and a query set, and one linear logistic head φ_t a task:
     outer:   min over θ of   mean over tasks of CE(φ*_t; query set),
     inner:   φ* = argmin   (1/T) Σ_t [ CE(φ_t; support set) + α ‖φ_t‖₁ ] + β H(φ̃),   φ̃_m = Σ_t |φ_tm| / Σ_tm |φ_tm|.
 
-α asks each task to use few features (sufficiency), the entropy H asks the tasks to use the same ones (sharing). The
+α asks each task to use few features (sufficiency), the entropy H asks the tasks to use the same ones (sharing). H is
+taken over the tasks of a step, and tells rotations apart only where the factors are used unevenly: of factors that all
+tasks use alike, the shares have the largest entropy there is. The
 intercepts are not penalised. A small ridge penalty, the same in every variant, keeps the heads finite where a task
 is linearly separable and α = 0. Features are normalised to mean 0 and deviation 1, so that the penalties cannot be
 evaded by scaling.
@@ -144,6 +146,7 @@ def newton_step(
     guarantee="block",
     assumptions="every task needs few factors, and groups of factors are shared by tasks",
     needs=("binary",),
+    version=2,
     budgets={"smoke": {"steps": 40}, "paper": {"steps": 3000}},
 )
 @learner(
@@ -152,6 +155,7 @@ def newton_step(
     paper="Fumero et al. 2023, NeurIPS, arXiv 2304.07939 (ablation)",
     guarantee="none",
     needs=("binary",),
+    version=2,
     defaults={"alpha": 0.0},
     budgets={"smoke": {"steps": 40}, "paper": {"steps": 3000}},
 )
@@ -161,6 +165,7 @@ def newton_step(
     paper="Fumero et al. 2023, NeurIPS, arXiv 2304.07939 (ablation)",
     guarantee="none",
     needs=("binary",),
+    version=2,
     defaults={"beta": 0.0},
     budgets={"smoke": {"steps": 40}, "paper": {"steps": 3000}},
 )
@@ -190,7 +195,6 @@ class SparseShared(TaskLearner):
         blocks: int = 3,
         learning_rate: float = 5e-3,
         weight_decay: float = 0.01,
-        codes_per_latent: float = 1.0,
     ) -> None:
         self.alpha = alpha
         self.beta = beta
@@ -202,7 +206,6 @@ class SparseShared(TaskLearner):
         self.blocks = blocks
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
-        self.codes_per_latent = codes_per_latent
 
     def fit(self, view: TrainView, *, seed: int, device: str, progress: Progress) -> Self:
         self.standardizer_ = standardizer_for(view)
@@ -210,13 +213,10 @@ class SparseShared(TaskLearner):
             raise NotApplicable("needs binary targets; the outer and inner losses are cross-entropies")
         require_tasks(view)
         d = view.n_latents
-        codes = round(self.codes_per_latent * d)
-        if codes < 1:
-            raise ValueError(f"codes_per_latent={self.codes_per_latent} leaves no code; give at least 1")
         batches = cut_into_task_batches(
             view, size=max(self.samples_per_task, 8 * d), seed=seed, min_tasks=max(2, d), scale="none"
         )
-        self._train_encoder(view, batches, codes, seed=seed, device=device, progress=progress)
+        self._train_encoder(view, batches, d, seed=seed, device=device, progress=progress)
         return self
 
     def _outer_loss(self, z: Tensor, y: Tensor, weight: Tensor, fraction: float) -> Tensor:
