@@ -74,6 +74,7 @@ def _shared(learner: str, metric: str, *expect: str) -> PaperSetting:
         reference="the full objective ahead of both ablations",
         source="this suite's aim; no released program",
         expect=expect,
+        learner_params={"steps": 500},
         dataset_params={"n_tasks": 2000, "support": "skewed"},
         quick={"learner": {"steps": 20}, "dataset": {"n_tasks": 60}},
     )

@@ -6,7 +6,7 @@
     w_t ~ N(0, 1) on the support of task t, 0 elsewhere,   sd(ε) = noise · sd(w_tᵀ z).
 
 Permutation and scaling are identified if the supports separate the factors: for every factor, the supports without
-it cover all others. "bernoulli" and "fixed" supports do, "blocks" do not.
+it cover all others. "bernoulli", "fixed" and "skewed" supports do, "blocks" do not.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def sparse_tasks(
     d, d_observed   factors, and dimensions of x (at least d: every layer is then injective)
     n_tasks, n_per_task   tasks, and training samples of each; a quarter as many more are held out
     rho           correlation of any two factors, between -1/(d-1) and 1, both excluded
-    support       "bernoulli", "fixed" or "blocks", see ``draw_supports``
+    support       "bernoulli", "fixed", "blocks" or "skewed", see ``draw_supports``
     density       probability that a factor (or block) is in a support, or fraction of factors in it
     noise         standard deviation of the target's noise over that of its signal
     n_layers      linear layers of the mixing, LeakyReLU (slope 0.2) between them, without bias
@@ -98,7 +98,7 @@ def sparse_tasks(
     require_range("n_tasks", n_tasks, 1)
     require_range("n_per_task", n_per_task, 3)
     require_choice("support", support, SUPPORTS)
-    require_range("density", density, 0.01, 1.0)
+    require_range("density", density, 0.01, 0.5 if support == "skewed" else 1.0)
     require_range("noise", noise, 0.0)
     require_range("n_layers", n_layers, 1)
     if not -1.0 / max(d - 1, 1) < rho < 1.0:

@@ -148,7 +148,8 @@ def test_registration_tells_what_the_data_has(name: str) -> None:
         (tcl_segments, {"n_segments": 0}, "n_segments=0 must be at least 1"),
         (tcl_segments, {"coupling": -0.5}, "coupling=-0.5 must be at least 0"),
         (sparse_tasks, {"rho": 1.0}, "rho=1.0 must lie strictly between -0.2 and 1 for d=6"),
-        (sparse_tasks, {"support": "dense"}, "support='dense' is not one of 'bernoulli', 'fixed', 'blocks'"),
+        (sparse_tasks, {"support": "dense"}, "support='dense' is not one of 'bernoulli', 'fixed', 'blocks', 'skewed'"),
+        (sparse_tasks, {"support": "skewed", "density": 0.7}, "density=0.7 must be between 0.01 and 0.5"),
         (sparse_tasks, {"density": 0.0}, "density=0.0 must be between 0.01 and 1"),
         (clusters, {"d": 1}, "d=1 must be at least 2"),
         (clusters, {"distribution": "cauchy"}, "distribution='cauchy' is not one of 'vmf', 'laplace', 'normal'"),
@@ -283,10 +284,11 @@ def test_shared_matrix_changes_the_mixing_alone() -> None:
 @given(
     seed=st.integers(0, 2**32 - 1),
     d=st.integers(1, 9),
-    support=st.sampled_from(["bernoulli", "fixed", "blocks"]),
+    support=st.sampled_from(["bernoulli", "fixed", "blocks", "skewed"]),
     density=st.floats(0.05, 1.0),
 )
 def test_no_support_is_empty(seed: int, d: int, support: str, density: float) -> None:
+    density = min(density, 0.5) if support == "skewed" else density
     mask = draw_supports(np.random.default_rng(seed), 40, d, support, density)
     assert mask.shape == (40, d)
     assert mask.any(axis=1).all()
@@ -294,6 +296,13 @@ def test_no_support_is_empty(seed: int, d: int, support: str, density: float) ->
         np.testing.assert_array_equal(mask.sum(axis=1), max(1, round(density * d)))
     if support == "blocks":
         np.testing.assert_array_equal(mask[:, 0 : d - d % 2 : 2], mask[:, 1::2])
+
+
+def test_skewed_supports_share_the_first_factors() -> None:
+    mask = draw_supports(np.random.default_rng(0), 20_000, 6, "skewed", 0.5)
+    probability = (11 - 2 * np.arange(6)) / 12
+    not_empty = 1 - np.prod(1 - probability)
+    np.testing.assert_allclose(mask.mean(axis=0), probability / not_empty, atol=0.01)
 
 
 def test_binary_targets_are_the_signs_of_the_continuous_ones() -> None:
