@@ -39,12 +39,19 @@ def _segments(
     )
 
 
+# Simulated, d = 6. The bound of 0.70 lies at the level of chance: 0.2 standard errors of a mean of five above it.
+_CHANCE = "a random rotation scores 0.695 ± 0.052"
 _STARTS: dict[str, Any] = {"starts": 16, "map_steps": 600}
 
 
 def _sparse(learner: str, rho: float, metric: str, reference: str, *expect: str, **params: Any) -> PaperSetting:
-    """A setting on the vector data of Lachapelle et al. 2023."""
-    inner = {"inner": "ridge"} if learner == "ridge-bilevel" else {}
+    """A setting on the vector data of Lachapelle et al. 2023.
+
+    The inner ridge identifies the factors up to a linear map, and its MCC is that of whichever map the data and the
+    seed lead to: it is averaged over five data sets.
+    """
+    ridge = learner == "ridge-bilevel"
+    inner = {"inner": "ridge"} if ridge else {}
     return PaperSetting(
         title=f"sparse tasks, d=6, factors correlated {rho:g}, 3000 steps",
         learner=learner,
@@ -55,7 +62,7 @@ def _sparse(learner: str, rho: float, metric: str, reference: str, *expect: str,
         expect=expect,
         learner_params={"steps": 3000, **inner, **params},
         dataset_params={"rho": rho, "n_tasks": 20000},
-        fixed_data=True,
+        fixed_data=not ridge,
         quick={"learner": {"steps": 40}, "dataset": {"n_tasks": 60}},
     )
 
@@ -80,7 +87,7 @@ def _shared(learner: str, metric: str, *expect: str) -> PaperSetting:
     )
 
 
-_ABLATIONS = ("sparse-shared-no-l1", "sparse-shared-no-entropy")
+_ABLATIONS = ("sparse-shared-no-l1", "sparse-shared-no-entropy")  # nothing is expected of them but to lose
 
 
 def _clusters(learner: str, reference: str, source: str, *expect: str, **more: Any) -> PaperSetting:
@@ -121,11 +128,13 @@ SETTINGS = (
     _sparse("sparse-bilevel", 0.0, "mcc", "0.995", "each >= 0.99", **_STARTS),
     _sparse("sparse-bilevel", 0.9, "mcc", "0.947", "mean >= 0.94", **_STARTS),
     _sparse("sparse-bilevel", 0.9, "linear_r2", "at least 0.94", "each >= 0.94", **_STARTS),
-    _sparse("ridge-bilevel", 0.0, "mcc", "0.646", "mean <= 0.70"),
-    _sparse("ridge-bilevel", 0.9, "mcc", "0.628", "mean <= 0.70"),
+    _sparse("ridge-bilevel", 0.0, "mcc", f"0.646, one draw without penalty; {_CHANCE}", "mean <= 0.70"),
+    _sparse("ridge-bilevel", 0.0, "linear_r2", "at least 0.94", "each >= 0.94"),
+    _sparse("ridge-bilevel", 0.9, "mcc", "0.628, one draw without penalty", "mean <= 0.70"),
     _sparse("ridge-bilevel", 0.9, "linear_r2", "at least 0.94", "each >= 0.94"),
-    *(_shared("sparse-shared", metric, *(f"above {name}" for name in _ABLATIONS)) for metric in ("mcc", "dci_d")),
-    *(_shared(name, metric, "mean <= sparse-shared") for name in _ABLATIONS for metric in ("mcc", "dci_d")),
+    _shared("sparse-shared", "mcc", "above sparse-shared-no-l1", "above sparse-shared-no-entropy"),
+    _shared("sparse-shared", "dci_d", "above sparse-shared-no-l1", "mean >= sparse-shared-no-entropy"),
+    *(_shared(name, metric) for name in _ABLATIONS for metric in ("mcc", "dci_d")),
     _clusters(
         "single-task-classification", "0.998", "paper; 0.989 measured in 53 s", "each >= 0.985", reference_cpu_s=53.0
     ),
