@@ -58,7 +58,7 @@ def task_moments(z: Tensor, y: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     version=2,
     budgets={
         "smoke": {"steps": 100, "starts": 4, "map_steps": 30},
-        "paper": {"steps": 3000, "hidden": 128, "starts": 16, "map_steps": 600},
+        "paper": {"steps": 3000, "hidden": 128, "learning_rate": 2e-3, "starts": 16, "map_steps": 600},
     },
 )
 @learner(
