@@ -163,3 +163,14 @@ def test_variants_are_registered_with_their_ablated_weights() -> None:
     assert variants["sparse-shared"].defaults == {}
     assert SparseShared().alpha > 0
     assert SparseShared().beta > 0
+
+
+def test_held_out_tasks_are_judged_in_the_groups_of_training() -> None:
+    z, y, weight = (torch.from_numpy(a) for a in tasks(groups=1, n_tasks=7))
+    learner = SparseShared(tasks_per_step=4, beta=0.05)
+    whole = learner._outer_loss(z, y, weight, 1.0)
+    parts = [learner._outer_loss(z[:, part], y[:, part], weight[:, part], 1.0) for part in (slice(4), slice(4, 7))]
+    share = weight[:, :4].sum() / weight.sum()
+    torch.testing.assert_close(whole, share * parts[0] + (1 - share) * parts[1])
+    together = SparseShared(tasks_per_step=7, beta=0.05)._outer_loss(z, y, weight, 1.0)
+    assert (whole - together).abs() > 1e-4  # the entropy ties all tasks of a group together
