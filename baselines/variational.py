@@ -133,6 +133,10 @@ class VariationalNetwork(nn.Module):
         divergence = self.prior.divergence(batch.rows, mean, log_s, variance)
         return nll.mean(dim=-1) + self.beta * divergence.mean(dim=-1)
 
+    def bound(self, batch: Batch) -> Tensor:
+        """The loss that judges held-out rows (E,)."""
+        return self.loss(batch)
+
 
 @dataclass(kw_only=True, eq=False)
 class VariationalLearner(EnsembleLearner):
@@ -217,7 +221,16 @@ class VariationalLearner(EnsembleLearner):
         rows["x"] = torch.from_numpy(self.input_(view.x)).float()
         if self.aux_ is not None:
             rows["aux"] = self.aux_.tensor(view.aux)
-        result = train(model, model.loss, rows, seeds=seeds, options=self.options(), progress=progress, device=device)
+        result = train(
+            model,
+            model.loss,
+            rows,
+            seeds=seeds,
+            options=self.options(),
+            progress=progress,
+            device=device,
+            validation_loss=model.bound,
+        )
         return model, result
 
     def _aux_in_encoder(self) -> bool:

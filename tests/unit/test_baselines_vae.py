@@ -196,6 +196,40 @@ def test_score_matching_equals_its_definition_by_autograd(free: bool) -> None:
     torch.testing.assert_close(prior.score_matching(rows, z), 0.5 * score.square().sum(-1) + laplacian)
 
 
+def test_normaliser_equals_a_sum_over_a_grid() -> None:
+    aux = Auxiliary(n_categories=3, n_features=0)
+    for targets in (0, 1):  # one estimate a category, or one a row
+        init = Streams([0, 1], "init")
+        prior = ExponentialFamily(aux, 2, init, units=5, free_coupling=True, n_targets=targets, hidden=4)
+        for i, p in enumerate(prior.parameters()):
+            p.data = 0.7 * Streams([i, i + 9], "values").normal(*p.shape[1:])
+        rows = {"aux": torch.tensor([[0, 1, 2, 1]] * 2), "y": torch.tensor([[0.3, -1.0, 0.5, 0.1]] * 2)[..., None]}
+        ours = prior.log_normaliser(rows)
+        axis = torch.linspace(-25, 25, 501)
+        z = torch.stack(torch.meshgrid(axis, axis, indexing="ij"), dim=-1).reshape(1, -1, 2).expand(2, -1, -1)
+        for row in range(4):
+            at = {name: t[:, [row]].expand(2, z.shape[1], *t.shape[2:]) for name, t in rows.items()}
+            on_grid = torch.logsumexp(prior.log_density(at, z), dim=1) + 2 * torch.log(axis[1] - axis[0])
+            torch.testing.assert_close(ours[:, row], on_grid, rtol=0, atol=0.02)
+
+
+def test_validation_bound_of_a_gaussian_family_is_the_evidence_lower_bound() -> None:
+    aux = Auxiliary(n_categories=3, n_features=0)
+    prior = ExponentialFamily(aux, 2, Streams([3], "p"), units=0, free_coupling=False, n_targets=0, hidden=4)
+    prior.table.weight.data = Streams([4], "t").normal(3, 4)
+    prior.coupling.data.zero_()
+    model, rows = tiny_network(True, prior)
+    assert isinstance(model, NonFactorisedNetwork)
+    ours = model.bound(Batch(rows, Streams([9], "noise"), 1.0))
+    _, log_s, _, z = model.sample(rows, Streams([9], "noise"))
+    twice = {name: torch.cat([t, t], dim=1) for name, t in rows.items()}
+    linear, precision, _ = prior.parameters_at(twice)
+    log_p = torch.distributions.Normal(linear / precision, precision.rsqrt()).log_prob(z).sum(-1)
+    entropy = 0.5 * (log_s + 1 + math.log(2 * math.pi)).sum(-1)
+    nll = model.reconstruction(twice["x"], z, model.log_noise(1.0))
+    torch.testing.assert_close(ours, nll.mean(-1) - 2.0 * (log_p.mean(-1) + entropy.mean(-1)), rtol=0, atol=2e-3)
+
+
 def test_the_bound_leaves_the_unnormalised_prior_to_score_matching() -> None:
     prior, _ = family(False)
     prior = ExponentialFamily(
