@@ -16,7 +16,7 @@ from baselines.variational import Posterior, VariationalLearner, VariationalNetw
 from bench.api import TrainView, learner
 
 _LOG_PRECISION = (-8.0, 10.0)
-_NORMALISER_DRAWS = 2**16  # shared by the rows of one estimate
+_NORMALISER_DRAWS = 2**14  # shared by the rows of one estimate
 _MIN_DRAWS = 16
 _MODE_STEPS = 8
 
@@ -93,25 +93,27 @@ class ExponentialFamily(nn.Module):
         return self._log_normaliser(rows)
 
     def _log_normaliser(self, rows: Any) -> Tensor:
-        linear, precision, weight = self.parameters_at(rows)
-        joint = torch.diag_embed(precision) + (self.coupling.mT @ self.coupling)[:, None]
-        factor = torch.linalg.cholesky(joint)
+        linear, precision, weight = (t.double() for t in self.parameters_at(rows))  # precisions may differ by e¹⁸
+        assert self.unit.bias is not None
+        coupling, unit, bias = (t.double() for t in (self.coupling, self.unit.weight, self.unit.bias))
+        joint = torch.diag_embed(precision) + (coupling.mT @ coupling)[:, None]
+        factor = torch.linalg.cholesky_ex(joint).L  # nan, not an exception, where training diverged
         mode = torch.cholesky_solve(linear[..., None], factor)[..., 0]
         for _ in range(_MODE_STEPS):
-            tilted = linear + torch.bmm(weight * torch.sigmoid(self.unit(mode)), self.unit.weight.mT)
+            tilted = linear + torch.bmm(weight * torch.sigmoid(torch.baddbmm(bias, mode, unit)), unit.mT)
             mode = 0.5 * (mode + torch.cholesky_solve(tilted[..., None], factor)[..., 0])
         n_rows = linear.shape[1]
         n_pairs = max(_MIN_DRAWS, _NORMALISER_DRAWS // n_rows) // 2
-        draws = Streams([0], "normaliser", linear.device).normal(self.d, n_pairs)[0]
+        draws = Streams([0], "normaliser", linear.device).normal(self.d, n_pairs)[0].double()
         draws = torch.cat([draws, -draws], dim=-1)
         z = mode[..., None] + torch.linalg.solve_triangular(factor.mT, draws, upper=True)
         own = (linear[..., None] * z).sum(-2) - 0.5 * (z * (joint @ z)).sum(-2)
-        units = nn.functional.softplus(self.unit(z.mT.flatten(1, 2))).unflatten(1, (n_rows, -1))
+        units = nn.functional.softplus(torch.baddbmm(bias, z.mT.flatten(1, 2), unit)).unflatten(1, (n_rows, -1))
         log_proposal = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)[..., None] - 0.5 * (
             draws.square().sum(0) + self.d * math.log(2 * math.pi)
         )
         log_ratio = own + (weight[:, :, None] * units).sum(dim=-1) - log_proposal
-        return torch.logsumexp(log_ratio, dim=-1) - math.log(2 * n_pairs)
+        return (torch.logsumexp(log_ratio, dim=-1) - math.log(2 * n_pairs)).float()
 
 
 class NonFactorisedNetwork(VariationalNetwork):

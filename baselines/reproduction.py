@@ -10,9 +10,10 @@ from bench.api import PaperSetting
 _RELEASED_IVAE = "released program, posterior mean and sampled z, one seed, measured"
 _TCL: dict[str, Any] = {"d": 5, "n_segments": 40, "n_per_segment": 1000, "n_layers": 3}
 _UNCENTRED = {**_TCL, "centred": False}
-_COUPLED = {**_TCL, "d": 3, "n_layers": 2, "coupling": 0.5}
+_COUPLED = {**_TCL, "coupling": 0.5}
 # one data set and five model seeds, fitted in one pass
 _VAE_TRAINING = {"steps": 12000, "batch_size": 256, "decoder_variance": 0.003}
+_LARGE_BATCH = {"batch_size": 512}  # lowers the validation loss where segments are not centred: docs/settings.md
 _QUICK_VAE: dict[str, dict[str, Any]] = {
     "learner": {"steps": 60, "batch_size": 128},
     "dataset": {"n_segments": 10, "n_per_segment": 60},
@@ -33,7 +34,7 @@ def _segments(
     quick = {"dataset": _QUICK_VAE["dataset"]} if learner == "fastica" else _QUICK_VAE
     kind = "not centred" if data is _UNCENTRED else "factors coupled" if data is _COUPLED else "centred"
     return PaperSetting(
-        title=f"segments, d={data['d']}, 40 × 1000, {data['n_layers']} layers, {kind}{title}",
+        title=f"segments, d=5, 40 × 1000, 3 layers, {kind}{title}",
         learner=learner,
         dataset="tcl-segments",
         metric="mcc",
@@ -125,7 +126,15 @@ SETTINGS = (
     _segments("icarl", "", "at most 0.03 below ivae", "this suite's aim", "mean >= ivae - 0.03"),
     _segments("ivae", "", "none", "its prior cannot hold here; for comparison with icarl", data=_COUPLED),
     _segments("icarl", "", "at least ivae's", "this suite's aim", "mean >= ivae", data=_COUPLED),
-    _segments("ivae", "", "as good as centred", "this suite's aim", "mean >= 0.90", data=_UNCENTRED),
+    _segments(
+        "ivae",
+        "",
+        "as good as centred",
+        "this suite's aim",
+        "mean >= 0.90",
+        data=_UNCENTRED,
+        learner_params=_LARGE_BATCH,
+    ),
     _segments(
         "ivae",
         ", prior mean fixed at 0",
@@ -133,7 +142,7 @@ SETTINGS = (
         "reported by others on such data",
         "mean <= 0.65",
         data=_UNCENTRED,
-        learner_params={"learn_mean": False},
+        learner_params={"learn_mean": False, **_LARGE_BATCH},
     ),
     _sparse("sparse-bilevel", 0.0, "mcc", "0.995", "each >= 0.99", **_STARTS),
     _sparse("sparse-bilevel", 0.9, "mcc", "0.947", "mean >= 0.94", **_STARTS),
