@@ -17,6 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from baselines import fused
+
 Activation = Literal["relu", "leaky_relu", "tanh", "xtanh", "silu", "softplus"]
 
 
@@ -117,16 +119,23 @@ class MLP(nn.Module):
         self.activation = activation
         hidden = 2**0.5 if activation in ("relu", "leaky_relu", "silu") else 1.0
         last = len(sizes) - 2
+        self._pool = fused.Pool()
         self.layers = nn.ModuleList(
             Linear(a, b, init, bias=bias, gain=gain if i == last else hidden)
             for i, (a, b) in enumerate(itertools.pairwise(sizes))
         )
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, shift: Tensor | None = None) -> Tensor:
+        """``shift`` (E, B, sizes[1]) is added to what reaches the first layer's activation."""
+        if torch.is_grad_enabled() and self.activation in fused.RULES and self.layers[0].bias is not None:
+            weights, biases = [layer.weight for layer in self.layers], [layer.bias for layer in self.layers]
+            return fused.chain(x, shift, weights, biases, self.activation, self._pool)
         act = ACTIVATIONS[self.activation]
-        for layer in self.layers[:-1]:
-            x = act(layer(x))
-        return self.layers[-1](x)
+        for number, layer in enumerate(self.layers):
+            x = layer(x if number == 0 else act(x))
+            if number == 0 and shift is not None:
+                x = x + shift
+        return x
 
 
 Module = TypeVar("Module", bound=nn.Module)

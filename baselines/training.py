@@ -16,6 +16,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from baselines.fused import gradients_in_place
 from baselines.networks import Streams
 from bench.api import Diverged, NotApplicable, Progress
 
@@ -110,7 +111,7 @@ class TrainingResult:
 class FlatAdam:
     """Adam (Kingma & Ba, ICLR 2015) with decoupled weight decay on one buffer that holds all parameters of a module.
 
-    On construction the module's parameters become views into ``values`` (E, P).
+    On construction the module's parameters become views into ``values`` (E, P), and their ``grad`` into ``gradients``.
     """
 
     def __init__(
@@ -129,35 +130,61 @@ class FlatAdam:
             part = slice(start, start + width)
             self.values[:, part] = p.detach().reshape(members, width)
             p.data = self.values[:, part].view(p.shape)
+            p.grad = self.gradients[:, part].view(p.shape)
             decays[part] = float(name.rsplit(".")[-1] == "weight")
             start += width
         self._decays = decays * weight_decay if weight_decay else None
-        self._betas, self._eps, self._step = betas, eps, 0
+        self._betas, self._eps, self._step = betas, eps, torch.zeros((), device=device)
         self._mean, self._square = torch.zeros_like(self.values), torch.zeros_like(self.values)
 
     def backward(self, total: Tensor) -> None:
         """Gradient of the scalar ``total``; 0 for parameters it does not depend on."""
-        parts = torch.autograd.grad(total, self._parameters, allow_unused=True, materialize_grads=True)
-        flat = torch.cat([part.reshape(len(self.values), -1) for part in parts], dim=1)
-        self.gradients[:, : flat.shape[1]] = flat
+        with gradients_in_place() as written:
+            rest = torch.autograd.grad(total, self._parameters, allow_unused=True)
+        for parameter, gradient in zip(self._parameters, rest, strict=True):
+            assert parameter.grad is not None
+            if id(parameter) in written:
+                if gradient is not None:
+                    parameter.grad += gradient
+            elif gradient is not None:
+                parameter.grad.copy_(gradient)
+            else:
+                parameter.grad.zero_()
 
     def step(self, learning_rate: Tensor | float, clip_norm: float | None) -> None:
         """One update; ``learning_rate`` is a number or (E, 1)."""
-        g, (beta1, beta2) = self.gradients, self._betas
+        g = self.gradients
+        self._step += 1
         if clip_norm is not None:
             norm = torch.linalg.vector_norm(g, dim=1, keepdim=True)
-            g.mul_((clip_norm / (norm + 1e-12)).clamp_(max=1.0))
-        self._step += 1
-        self._mean.lerp_(g, 1 - beta1)
-        self._square.mul_(beta2).addcmul_(g, g, value=1 - beta2)
-        bias1, bias2 = 1 - beta1**self._step, 1 - beta2**self._step
+            if g.is_cuda or bool((norm > clip_norm).any()):  # no device is made to wait
+                g.mul_((clip_norm / (norm + 1e-12)).clamp_(max=1.0))
         if self._decays is not None:
             self.values.sub_(self.values * self._decays * learning_rate)
-        denominator = self._square.sqrt().div_(math.sqrt(bias2)).add_(self._eps)
         if isinstance(learning_rate, Tensor):
-            self.values.sub_(torch.div(self._mean, denominator).mul_(learning_rate / bias1))
+            for member, rate in enumerate(learning_rate.view(-1).tolist()):
+                self._update(slice(member, member + 1), rate)
         else:
-            self.values.addcdiv_(self._mean, denominator, value=-learning_rate / bias1)
+            self._update(slice(None), learning_rate)
+
+    def _update(self, members: slice, learning_rate: float) -> None:
+        """One pass over memory, by the operator behind ``torch.optim.Adam(fused=True)``: that class takes a second to
+        load."""
+        torch._fused_adam_(
+            [self.values[members]],
+            [self.gradients[members]],
+            [self._mean[members]],
+            [self._square[members]],
+            [],
+            [self._step],
+            lr=learning_rate,
+            beta1=self._betas[0],
+            beta2=self._betas[1],
+            weight_decay=0.0,
+            eps=self._eps,
+            amsgrad=False,
+            maximize=False,
+        )
 
 
 def scheduled(options: TrainingOptions, step: int) -> float:

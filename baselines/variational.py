@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from baselines.auxiliary import Auxiliary
 from baselines.ensemble import EnsembleLearner
-from baselines.networks import ACTIVATIONS, MLP, Embedding, Linear, Streams
+from baselines.networks import MLP, Embedding, Linear, Streams
 from baselines.preprocess import AffineInput
 from baselines.training import Batch, TrainingOptions, TrainingResult, train
 from bench.api import Progress, TrainView
@@ -51,15 +51,7 @@ class Posterior(nn.Module):
             self.aux = Linear(aux.n_features, widths[1], init, bias=False, gain=0.0)
 
     def forward(self, rows: Any) -> tuple[Tensor, Tensor, Tensor | None]:
-        act = ACTIVATIONS[self.network.activation]
-        first, *hidden, last = self.network.layers
-        a = first(rows["x"])
-        if self.aux is not None:
-            a = a + self.aux(rows["aux"])
-        a = act(a)
-        for layer in hidden:
-            a = act(layer(a))
-        out, d = last(a), self.d
+        out, d = self.network(rows["x"], None if self.aux is None else self.aux(rows["aux"])), self.d
         lower = out[..., 2 * d :].unflatten(-1, (d, d)).tril(-1) if self.full_covariance else None
         return out[..., :d], out[..., d : 2 * d].clamp(*_LOG_VARIANCE), lower
 
@@ -121,7 +113,7 @@ class VariationalNetwork(nn.Module):
         variance = torch.exp(log_s)
         if lower is not None:
             variance = variance * (1 + lower.square().sum(dim=-1))
-            epsilon = epsilon + (lower @ epsilon[..., None])[..., 0]
+            epsilon = epsilon + (lower * epsilon[..., None, :]).sum(dim=-1)
         offset = torch.exp(0.5 * log_s) * epsilon
         return mean, log_s, variance, torch.cat([mean + offset, mean - offset], dim=1)
 
