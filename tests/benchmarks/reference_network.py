@@ -26,7 +26,11 @@ from mtlcm.reduced_rank import Standardiser
 
 @dataclass(frozen=True)
 class Look:
-    """The network as it is after ``epoch`` epochs; cpu_s: of the training so far, what is done with looks left out."""
+    """The network after ``epoch`` epochs, until training goes on: it is not a copy.
+
+    cpu_s   of the training so far; what is done with looks is left out
+    loss    mean over the last epoch
+    """
 
     epoch: int
     cpu_s: float

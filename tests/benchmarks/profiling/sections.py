@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tests.benchmarks.profiling import cells, learners, parts, ratios
+from tests.benchmarks.profiling import cells, learners, long, parts, ratios
 
 Content = dict[str, Any]
 """note, tables and curves of a section, see ``report``."""
@@ -20,3 +20,10 @@ SECTIONS: dict[str, tuple[str, Callable[[bool], Content]]] = {
     "generation": ("Generating the data", parts.generation),
     "cells": ("Overhead of a cell, start-up", cells.cells),
 }
+
+LONG: dict[str, tuple[str, Callable[[bool], Content]]] = {
+    "stage1-long": ("Measured on request: stage 1 against the whole of the released training", long.stage1),
+    "stage2-long": ("Measured on request: stage 2 against the paper's optimiser at d = 50", long.stage2),
+}
+"""Measured only when asked for by ``--only`` or ``--long``: each takes ten minutes of CPU time and more. The page shows
+what was measured last, with its date and revision."""
