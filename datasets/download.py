@@ -10,13 +10,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import http.client
 import json
 import os
 import shutil
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
@@ -129,6 +126,10 @@ def _verified(part: Path, path: Path, url: str, checksum: str) -> str:
 
 
 def _transfer(url: str, handle: IO[bytes], part: Path, progress: Progress, timeout: float, *, pinned: bool) -> None:
+    import http.client  # these take longer to load than a listing of data sources does
+    import urllib.error
+    import urllib.request
+
     have = handle.seek(0, os.SEEK_END)
     state = _read_state(part)
     if have and not (state.get("url") == url and (state.get("etag") or state.get("modified") or pinned)):
