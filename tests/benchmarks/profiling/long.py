@@ -15,6 +15,7 @@ from tests.benchmarks.stage1_curves import Point, held_out_mcc, our_points, plai
 
 EPOCHS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 400, 500, 700, 1000, 1300, 1600, 2000)
 STEPS = (25, 50, 100, 200, 500)
+FLOW_STEPS = (200, 1000)
 SHAPE = {"d": 10, "k": 4, "n_tasks": 500, "n_per_task": 200}
 TINY = {"d": 3, "k": 1, "n_tasks": 30, "n_per_task": 40}
 MOST_EPOCHS = 1000
@@ -25,7 +26,7 @@ def stage1(quick: bool) -> dict[str, Any]:
     shape = TINY if quick else SHAPE
     data = nonlinear_causal(seed=0, **shape)
     plain = list(plain_points(data, EPOCHS[:2] if quick else EPOCHS))
-    ours = list(our_points(data, STEPS[:1] if quick else STEPS, flow_steps=0 if quick else 1000))
+    ours = list(our_points(data, STEPS[:1] if quick else STEPS, flow_steps=() if quick else FLOW_STEPS))
     return stage1_section(plain, ours, shape)
 
 
