@@ -75,9 +75,11 @@ def our_stage2(data: Data, rounds: int = 3) -> tuple[float, float]:
 
 def stage2_section(points: Sequence[Point], seconds: float, score: float, shape: dict[str, Any]) -> dict[str, Any]:
     return {
-        "note": "Adam on the likelihood of every sample as in the paper (0.1, halved on plateaus, batches of 1,024,"
-        f" {MOST_EPOCHS:,} epochs), in its cheapest form: one covariance a task, gradient written out."
-        " `linear-causal`, data seed 0, " + ", ".join(f"{key}={value}" for key, value in shape.items()) + ".",
+        "note": "Adam on the likelihood of every sample as in the paper (0.1, halved on plateaus, batches of 1,024),"
+        f" {points[-1].what} of the paper's {MOST_EPOCHS:,} epochs, in its cheapest form: one covariance a task,"
+        " gradient written out. `linear-causal`, data seed 0, "
+        + ", ".join(f"{key}={value}" for key, value in shape.items())
+        + ".",
         "tables": [
             {
                 "caption": f"Stage 2 takes {seconds:.1f} CPU s to MCC {score:.4f}.",
