@@ -66,6 +66,7 @@ def task_moments(z: Tensor, y: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     summary="the same with an inner ridge regression: its linearly identified counterpart",
     paper="Lachapelle et al. 2023, ICML, arXiv 2211.14666",
     guarantee="linear",
+    version=2,
     assumptions="targets linear in the factors, with weights that span the factors",
     needs=("targets",),
     defaults={"inner": "ridge"},

@@ -75,6 +75,7 @@ class ConditionalPrior(nn.Module):
     guarantee="permutation+scaling",
     assumptions="p(z | u) factorises and varies enough with u; injective mixing; known d; global optimum",
     needs=("aux",),
+    version=2,
     aux_at_test=True,
     budgets={"smoke": {"steps": 120}, "paper": {"steps": 12000, "batch_size": 256, "decoder_variance": 0.003}},
 )
@@ -85,6 +86,7 @@ class ConditionalPrior(nn.Module):
     guarantee="permutation+scaling",
     assumptions="p(z | u) factorises and varies enough with u; injective mixing; known d; global optimum",
     needs=("aux|targets",),
+    version=2,
     defaults={"aux_in_encoder": False},
     budgets={"smoke": {"steps": 120}, "paper": {"steps": 12000, "batch_size": 256, "decoder_variance": 0.003}},
 )

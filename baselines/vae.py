@@ -11,6 +11,7 @@ from bench.api import learner
     summary="VAE with the networks of ivae and a standard normal prior; posterior means",
     paper="Kingma & Welling, ICLR 2014",
     guarantee="none",
+    version=2,
     budgets={"smoke": {"steps": 120}, "paper": {"steps": 12000, "batch_size": 256, "decoder_variance": 0.003}},
 )
 @learner(
@@ -18,6 +19,7 @@ from bench.api import learner
     summary="the same with the divergence weighted by beta = 4",
     paper="Higgins et al., ICLR 2017",
     guarantee="none",
+    version=2,
     defaults={"beta": 4.0, "full_covariance": False},
     budgets={"smoke": {"steps": 120}, "paper": {"steps": 12000, "batch_size": 256, "decoder_variance": 0.003}},
 )
