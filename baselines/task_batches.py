@@ -63,7 +63,7 @@ def cut_into_task_batches(
     Raises NotApplicable for targets that are not finite and where fewer than ``min_tasks`` tasks are of use.
     """
     if view.n_tasks < min_tasks:
-        raise NotApplicable(f"{_tasks(view.n_tasks)}: at least {min_tasks} are needed")
+        raise NotApplicable(f"{tasks_in_words(view.n_tasks)}: at least {min_tasks} are needed")
     if not np.isfinite(view.y).all():
         raise NotApplicable("the targets hold values that are not finite; leave those targets out")
     rank = np.random.default_rng([seed, 0x7A5C]).permutation(view.n_samples)
@@ -80,7 +80,7 @@ def cut_into_task_batches(
     if useful.sum() < min_tasks:
         few = int((count < MIN_ROWS).sum())
         raise NotApplicable(
-            f"{int(useful.sum())} of {_tasks(view.n_tasks)} can be used, at least {min_tasks} are needed: "
+            f"{int(useful.sum())} of {tasks_in_words(view.n_tasks)} can be used, at least {min_tasks} are needed: "
             f"{few} with fewer than {MIN_ROWS} targets, "
             f"{int(((count >= MIN_ROWS) & constant).sum())} with a constant target"
         )
@@ -110,7 +110,7 @@ def cut_into_task_batches(
     )
 
 
-def _tasks(n: int) -> str:
+def tasks_in_words(n: int) -> str:
     return "one task only" if n == 1 else f"{n} tasks"
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from baselines.networks import Streams, n_parameters
 from baselines.preprocess import Float64, Standardizer
 from baselines.residual import ResidualMLP, encode_with
-from baselines.task_batches import TaskBatches
+from baselines.task_batches import TaskBatches, tasks_in_words
 from baselines.training import Batch, TrainingOptions, split_rows, train
 from bench.api import Diverged, NotApplicable, Progress, TrainView
 
@@ -33,7 +33,8 @@ def require_tasks(view: TrainView) -> None:
     """Raise NotApplicable where the tasks are fewer than the latents."""
     if view.n_tasks < view.n_latents:
         raise NotApplicable(
-            f"{view.n_tasks} task(s) cannot tell {view.n_latents} latents apart: at least {view.n_latents} are needed"
+            f"{tasks_in_words(view.n_tasks)} cannot tell {view.n_latents} latents apart: at least {view.n_latents} are"
+            " needed"
         )
 
 
