@@ -60,8 +60,9 @@ class MultiTaskRegressionNetwork:
 
     flow_steps    steps of ``mtlcm.conditional_flow`` on the codes; 0, as in ``mtrn``, for none: it assumes more
                   than stage 1 does, the Gaussian conditional prior of stage 2, so only a learner that assumes that
-                  too may ask for it. Needs samples that differ between tasks; kept only if it raises the held-out
-                  likelihood by more than three standard errors
+                  too may ask for it. Needs samples that differ between tasks and continuous targets (given one of two
+                  values of y no factor is Gaussian, and a flow bends the codes until they are); kept only if it
+                  raises the held-out likelihood by more than three standard errors
     flow_hidden, flow_learning_rate, flow_stride    its blocks' widths, its peak learning rate, and on which share of
                   a batch determinants are taken
 
@@ -129,7 +130,9 @@ class MultiTaskRegressionNetwork:
         self.linear_: LinearEncoder | None = None
         if self.skip and not best_loss < linear_loss:
             self.linear_, self.history_["chosen"] = linear, "linear"
-        if self.flow_steps and not targets.shared:
+        if self.flow_steps and view.target_type == "binary":
+            self.history_["flow"] = {"skipped": "binary targets: given one of two values, no factor is Gaussian"}
+        elif self.flow_steps and not targets.shared:
             rest: Progress = lambda f, m: progress(split + (1 - split) * f, m)  # noqa: E731
             self._straighten(view.x, linear, targets, ridge, generator, rest)
         if self.history_["chosen"] == "linear":

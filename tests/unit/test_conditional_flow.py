@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -125,7 +126,7 @@ def test_flow_codes_are_what_the_stored_parts_make_of_new_inputs(params: dict[st
     np.testing.assert_allclose(np.cov(codes.T, bias=True), np.eye(2), atol=1e-4)
 
 
-def test_no_flow_where_tasks_share_their_samples_or_nothing_is_held_out() -> None:
+def test_no_flow_where_its_likelihood_does_not_hold_or_nothing_is_held_out() -> None:
     view, z = causal_view(0.8)
     sample, task = (index.ravel() for index in np.indices((len(z), 4)))
     y = (z[sample] * np.array([[1.0, 0], [0, 1], [1, 1], [1, -1]])[task]).sum(1)
@@ -134,6 +135,10 @@ def test_no_flow_where_tasks_share_their_samples_or_nothing_is_held_out() -> Non
     learner.fit(shared, seed=0, device="cpu", progress=lambda fraction, message: None)
     assert not learner.history_["chosen"].endswith("+flow")
     assert "linear_flow" not in learner.history_
+    binary = replace(view, y=(view.y > 0).astype(float), target_type="binary")
+    learner.fit(binary, seed=0, device="cpu", progress=lambda fraction, message: None)
+    assert "binary targets" in learner.history_["flow"]["skipped"]
+    assert not learner.history_["chosen"].endswith("+flow")
     few = slice(0, 9)
     tiny = TrainView(view.x[few], np.arange(9), np.arange(9) % 2, view.y[few], n_tasks=2, n_latents=2)
     learner.fit(tiny, seed=0, device="cpu", progress=lambda fraction, message: None)
