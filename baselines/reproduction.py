@@ -15,6 +15,7 @@ _TCL: dict[str, Any] = {"d": 5, "n_segments": 40, "n_per_segment": 1000, "n_laye
 _UNCENTRED = {**_TCL, "centred": False}
 _COUPLED = {**_TCL, "coupling": 0.5}
 _STRONGLY_COUPLED = {**_TCL, "n_layers": 2, "n_per_segment": 500, "coupling": 3.0}
+_COUPLED_LINEAR = {**_TCL, "n_layers": 1, "n_per_segment": 500, "coupling": 1.0}  # nothing hard but the prior
 _SIZES = {**_TCL, "sizes": True}
 # one data set and five model seeds, fitted in one pass
 _TCL_TRAINING = {"steps": 10000}
@@ -44,7 +45,7 @@ def _segments(
     quick = {"dataset": _QUICK_VAE["dataset"]} if learner == "fastica" else _QUICK_VAE
     kind = "centred" if data.get("centred", True) else "not centred"
     kind += f", factors coupled {data['coupling']:g}" if "coupling" in data else ""
-    size = f"40 × {data['n_per_segment']}, {data['n_layers']} layers"
+    size = f"40 × {data['n_per_segment']}, {data['n_layers']} layer{'s' * (data['n_layers'] > 1)}"
     return PaperSetting(
         title=f"segments, d=5, {size}, {kind}{title}",
         learner=learner,
@@ -148,10 +149,14 @@ SETTINGS = (
     _segments("fastica", "", "0.58", "one draw, measured", "each <= 0.70"),
     _segments("tcl", ", sizes |z| of the factors", "0.90", _AIM, "each >= 0.90", data=_SIZES),
     _segments("icarl", "", "at most 0.03 below ivae", _AIM, "mean >= ivae - 0.03"),
-    _segments("ivae", "", "none", _BESIDE, data=_COUPLED, learner_params=_SHORT),
-    _segments("icarl", "", "at least ivae's", _AIM, "mean >= ivae", data=_COUPLED, learner_params=_SHORT),
-    _segments("ivae", "", "none", _BESIDE, data=_STRONGLY_COUPLED, learner_params=_SHORT),
-    _segments("icarl", "", "at least ivae's", _AIM, "mean >= ivae", data=_STRONGLY_COUPLED, learner_params=_SHORT),
+    *(
+        setting
+        for data in (_COUPLED_LINEAR, _STRONGLY_COUPLED, _COUPLED)
+        for setting in (
+            _segments("ivae", "", "none", _BESIDE, data=data, learner_params=_SHORT),
+            _segments("icarl", "", "at least ivae's", _AIM, "mean >= ivae", data=data, learner_params=_SHORT),
+        )
+    ),
     _segments(
         "ivae",
         "",
