@@ -15,7 +15,7 @@ _TCL: dict[str, Any] = {"d": 5, "n_segments": 40, "n_per_segment": 1000, "n_laye
 _UNCENTRED = {**_TCL, "centred": False}
 _COUPLED = {**_TCL, "coupling": 0.5}
 _STRONGLY_COUPLED = {**_TCL, "n_layers": 2, "n_per_segment": 500, "coupling": 3.0}
-_COUPLED_LINEAR = {**_TCL, "n_layers": 1, "n_per_segment": 500, "coupling": 1.0}  # nothing hard but the prior
+_COUPLED_LINEAR = {**_TCL, "n_layers": 1, "n_per_segment": 500, "coupling": 3.0}  # nothing hard but the prior
 _SIZES = {**_TCL, "sizes": True}
 # one data set and five model seeds, fitted in one pass
 _TCL_TRAINING = {"steps": 10000}
