@@ -77,8 +77,12 @@ def verdict(
 ) -> str:
     """ "reproduced", or the first expectation that does not hold; raises UsageError for one that cannot be read.
 
+    Where nothing is expected nothing is reproduced either: "shown for comparison".
+
     others   scores of the learners that the expectations name, on the same data
     """
+    if not setting.expect:
+        return "shown for comparison"
     if not complete:
         return "not reproduced: some seeds have no score"
     try:

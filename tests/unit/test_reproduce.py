@@ -48,6 +48,13 @@ def test_a_missing_seed_is_no_reproduction() -> None:
     assert verdict(SETTING, [0.99], complete=False).startswith("not reproduced")
 
 
+def test_a_row_to_compare_with_is_no_success() -> None:
+    beside = PaperSetting("t", "pca", "linear-causal", "mcc", "", "", expect=())
+    assert verdict(beside, [0.99], complete=True) == "shown for comparison"
+    text = markdown([(Trial(beside, []), [record(0.99)])], quick=False)
+    assert "**1 shown for comparison**" in text
+
+
 def test_an_expectation_nobody_can_read_is_an_error() -> None:
     wrong = PaperSetting("t", "pca", "linear-causal", "mcc", "", "", expect=("about 0.9",))
     with pytest.raises(UsageError, match="cannot read expectation"):
