@@ -165,7 +165,7 @@ def test_tasks_without_use_are_left_out() -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"n_tasks": 1, "task": np.zeros(240, dtype=int)}, "1 task"),
+        ({"n_tasks": 1, "task": np.zeros(240, dtype=int)}, "one task only cannot tell 3 latents apart"),
         ({"y": np.ones(240)}, "12 with a constant target"),
         ({"n_latents": 6}, "varying columns"),
         ({"n_latents": 300}, "samples are too few"),

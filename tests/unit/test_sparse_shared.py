@@ -133,7 +133,7 @@ def small_view(**change: Any) -> TrainView:
     ("change", "reason"),
     [
         ({"target_type": "continuous"}, "needs binary targets"),
-        ({"n_tasks": 1, "task": np.zeros(288, dtype=int)}, "1 task"),
+        ({"n_tasks": 1, "task": np.zeros(288, dtype=int)}, "one task only cannot tell 3 latents apart"),
         ({"y": np.ones(288)}, "12 with a constant target"),
         ({"n_latents": 288}, "samples are too few"),
     ],
