@@ -8,10 +8,9 @@ and a query set, and one linear logistic head φ_t a task:
 
 α asks each task to use few features (sufficiency), the entropy H asks the tasks to use the same ones (sharing). H is
 taken over the tasks of a step, and tells rotations apart only where the factors are used unevenly: of factors that all
-tasks use alike, the shares have the largest entropy there is. The
-intercepts are not penalised. A small ridge penalty, the same in every variant, keeps the heads finite where a task
-is linearly separable and α = 0. Features are normalised to mean 0 and deviation 1, so that the penalties cannot be
-evaded by scaling.
+tasks use alike, the shares have the largest entropy there is. The intercepts are not penalised. A small ridge penalty,
+the same in every variant, keeps the heads finite where a task is linearly separable and α = 0. Features are normalised
+to mean 0 and deviation 1, so that the penalties cannot be evaded by scaling.
 
 The inner problem is solved without gradients by proximal steps, the entropy linearised anew between rounds. Then one
 Newton step on the support, written as a function of the features, makes the minimiser differentiable:

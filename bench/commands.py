@@ -84,8 +84,9 @@ def reproduce_command(options: argparse.Namespace) -> int:
 
         name = "reproduction-quick" if options.quick else "reproduction"
         write_text(Path(options.to) / f"{name}.md", text)
-        records = [slim(record) for _, members in made for record in members if record]
-        write_records(Path(options.to) / f"{name}.jsonl", records)
+        # settings that differ in the score alone share their cells
+        kept = {cell.spec.key: record for cell in cells if (record := store.get(cell.spec.key))}
+        write_records(Path(options.to) / f"{name}.jsonl", [slim(record) for record in kept.values()])
     return _closing_words(cells, store, options.out, interrupted=interrupted)
 
 

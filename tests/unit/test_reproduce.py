@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench.api import DatasetInfo, LearnerInfo, PaperSetting
+from bench.cli import main
 from bench.errors import UsageError
 from bench.expectations import compared_with
 from bench.registry import discover, parameters
@@ -104,3 +107,13 @@ def test_parameters_that_do_not_exist_are_refused() -> None:
     assert "dd" not in parameters(found.datasets["linear-causal"])
     with pytest.raises(UsageError, match="sets 'dd', which is no parameter of linear-causal"):
         trials([wrong], found, device="cpu", quick=False)
+
+
+def test_cells_that_two_rows_share_are_stored_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = {"d": 3, "n_tasks": 10, "n_per_task": 20}
+    first = replace(SETTING, dataset_params=small, expect=())
+    monkeypatch.setattr("bench.reproduce.settings", lambda: [first, replace(first, metric="linear_r2")])
+    assert main(["reproduce", "--out", str(tmp_path / "r"), "--to", str(tmp_path / "board")]) == 0
+    stored = (tmp_path / "board" / "reproduction.jsonl").read_text(encoding="utf-8").splitlines()
+    assert len(stored) == len(set(stored)) == 5
+    assert (tmp_path / "board" / "reproduction.md").read_text(encoding="utf-8").count("| TCL data") == 2
