@@ -40,7 +40,8 @@ Guarantee = Literal["none", "linear", "block", "permutation+scaling"]
 GUARANTEES: tuple[Guarantee, ...] = ("permutation+scaling", "block", "linear", "none")
 Budget = Literal["smoke", "standard", "paper"]
 BUDGETS: tuple[Budget, ...] = ("smoke", "standard", "paper")
-Kind = Literal["vector", "graph"]
+Kind = Literal["vector", "image", "sequence", "graph"]
+KIND_NAMES: tuple[Kind, ...] = ("vector", "image", "sequence", "graph")
 TargetType = Literal["continuous", "binary"]
 
 Progress = Callable[[float, str], None]
@@ -67,8 +68,8 @@ class BadData(Exception):
 class TrainView:
     """All that a learner may see. The true latents and the held-out targets are not in it.
 
-    x            (n, d_x) float32 array, or for kind "graph" a sequence of n molecule graphs
-    kind         "vector" or "graph"
+    x            n inputs of one kind: a float32 array (n, d_x), or ``Images``, ``Sequences`` or ``Graphs`` of
+                 ``bench.toolkit.inputs``
     sample, task, y   (m,) each, targets in long format: y[i] was observed for x[sample[i]] in task[i].
                  A sample may have one task, several or none; m = 0 where the data has no targets
     n_tasks      number of tasks T; every task[i] is in 0..T-1
@@ -85,10 +86,15 @@ class TrainView:
     y: FloatArray
     n_tasks: int
     n_latents: int
-    kind: Kind = "vector"
     aux: Any = None
     labels: IntArray | None = None
     target_type: TargetType = "continuous"
+
+    @property
+    def kind(self) -> Kind:
+        """What x is made of: "vector", "image", "sequence" or "graph"."""
+        found: Kind = getattr(self.x, "kind", "vector")
+        return found
 
     @property
     def n_samples(self) -> int:
@@ -200,7 +206,7 @@ class DatasetInfo(Info):
     """provides   parts of the TrainView it has: "targets", "aux", "labels", "binary"
     kind       kind of x
     truth      are the true latents known?
-    source     name of the downloadable files it reads (``bench.data``), or ""
+    source     name of the downloadable files it reads (``bench.run.sources``), or ""
     """
 
     provides: tuple[str, ...] = ()
@@ -219,7 +225,7 @@ class PaperSetting:
     reference       the number to reach, as text ("0.926-0.933"), and ``source``, where it comes from
     reference_cpu_s CPU seconds of the program the reference comes from, where measured
     expect          what must hold for the verdict "reproduced": "each >= 0.90", "mean <= 0.7", and against another
-                    learner's setting on the same data "mean >= ivae - 0.03", "above ivae" (``bench.expectations``)
+                    learner's setting on the same data "mean >= ivae - 0.03", "above ivae" (``statistics.expectations``)
     fixed_data      one data seed and five model seeds, instead of five of each
     quick           parameters of learner and dataset that ``--quick`` changes: {"learner": {...}, "dataset": {...}};
                     the expectations are not judged there

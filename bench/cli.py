@@ -6,13 +6,12 @@ Exit codes: 0 all went well; 1 a cell failed or a check found something; 2 wrong
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 from collections.abc import Sequence
 
 from bench import __version__
-from bench.errors import UsageError
-
-EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
+from bench.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, UsageError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,10 +21,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not hasattr(options, "command"):
         parser.print_help()
         return EXIT_USAGE
-    from bench import commands
-
+    command = importlib.import_module(f"bench.commands.{options.command}")
     try:
-        return int(getattr(commands, f"{options.command}_command")(options))
+        return int(command.main(options))
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_USAGE

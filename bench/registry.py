@@ -25,7 +25,7 @@ from bench.errors import UsageError, unknown
 from bench.metrics.base import MetricInfo, metric
 
 BUILTIN_PACKAGES = ("baselines", "mtlcm", "datasets")
-REFERENCES = "bench.references"
+REFERENCES = "bench.run.references"
 METRICS = "bench.metrics"
 DECORATORS: dict[str, Callable[..., Any]] = {"learner": api.learner, "dataset": api.dataset, "metric": metric}
 ENTRY_POINT_GROUPS = ("bench.learners", "bench.datasets", "bench.metrics")
@@ -77,7 +77,7 @@ def discover(plugin_files: Iterable[str | Path] = ()) -> Registry:
     """Every plugin that can be found; nothing is imported."""
     registry = Registry()
     root = Path(__file__).resolve().parent
-    _read_into(registry, root / "references.py", REFERENCES)
+    _read_into(registry, root / "run" / "references.py", REFERENCES)
     for path in sorted((root / "metrics").glob("*.py")):
         _read_into(registry, path, f"{METRICS}.{path.stem}")
     for package in BUILTIN_PACKAGES:

@@ -21,10 +21,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bench.api import Diverged, NotApplicable
-
-from .diagonalisation import joint_diagonaliser, transform
-from .likelihood import maximise_likelihood
-from .moments import TaskMoments
+from mtlcm.diagonalisation import joint_diagonaliser, transform
+from mtlcm.likelihood import maximise_likelihood
+from mtlcm.moments import TaskMoments
 
 Float = NDArray[np.float64]
 

@@ -31,11 +31,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bench.api import NotApplicable, Progress
-
-from .causal_model import LinearCausalModel
-from .moments import task_moments
-from .schedule import one_cycle
-from .task_batches import Targets
+from bench.toolkit.schedule import one_cycle
+from bench.toolkit.task_batches import Targets
+from mtlcm.causal_model import LinearCausalModel
+from mtlcm.moments import task_moments
 
 VARIANCE_FLOOR = 1e-8
 _ROWS = 1 << 14

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from scipy.optimize import OptimizeResult, minimize
 from scipy.special import expit, logit
 
-from .diagonalisation import transform
+from mtlcm.diagonalisation import transform
 
 Float = NDArray[np.float64]
 

@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.api import NotApplicable, Progress, TrainView, learner
-
-from .causal_model import LinearCausalModel
-from .moments import task_moments
-from .reduced_rank import check_view, fit_view
+from bench.toolkit.reduced_rank import check_view, fit_view
+from mtlcm.causal_model import LinearCausalModel
+from mtlcm.moments import task_moments
 
 Float = NDArray[np.float64]
 
@@ -65,7 +64,7 @@ class MTLCM:
         kind = self._check(view)
         self._encoder: Any = None
         if kind == "network":
-            from .regression_network import MultiTaskRegressionNetwork  # torch is needed by this path only
+            from mtlcm.regression_network import MultiTaskRegressionNetwork  # torch is needed by this path only
 
             settings = {"steps": self.steps, "batch": self.batch, "flow_steps": self.flow_steps}
             stage1 = MultiTaskRegressionNetwork(**{**settings, **(self.network or {})})

@@ -4,7 +4,7 @@ Chen, Horwood, Heo, Hernández-Lobato, "Leveraging Task Structures for Improved 
 Representations", TMLR 2024, section 3. Encoder and objective are the paper's; how it is optimised is not:
 
 - the encoder contains, beside the network, a linear path that starts at the reduced-rank regression solution;
-- heads and noise variances are solved for in every step (``mtlcm.heads``) instead of followed by gradient descent,
+- heads and noise variances are solved for in every step (``toolkit.heads``) instead of followed by gradient descent,
   so that a step over whole tasks costs nothing for the heads of other tasks;
 - of the linear encoder and all checkpoints, the one with the best loss on held-out targets is kept.
 
@@ -24,13 +24,19 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bench.api import Diverged, NotApplicable, Progress, TrainView, learner
-
-from .conditional_flow import Flow, fit_flow
-from .encoder import Encoder
-from .heads import VARIANCE_FLOOR, own_heads, profiled_loss, shared_heads
-from .reduced_rank import LinearEncoder, Standardiser, check_view, fit_view, reduced_rank_regression, task_ridge
-from .schedule import one_cycle
-from .task_batches import Targets
+from bench.toolkit.encoders.skip import Encoder
+from bench.toolkit.heads import VARIANCE_FLOOR, own_heads, profiled_loss, shared_heads
+from bench.toolkit.reduced_rank import (
+    LinearEncoder,
+    Standardiser,
+    check_view,
+    fit_view,
+    reduced_rank_regression,
+    task_ridge,
+)
+from bench.toolkit.schedule import one_cycle
+from bench.toolkit.task_batches import Targets
+from mtlcm.conditional_flow import Flow, fit_flow
 
 _HEAD_RIDGES = tuple(float(r) for r in np.logspace(-7, 1, 9))
 _ENCODE_ROWS = 1 << 15

@@ -6,7 +6,7 @@ from bench.report.markdown import score
 from bench.report.paired import mean_interval
 from bench.report.ranking import TITLES, competitors, family_of, metric_on, scores_of, with_failures_lowest
 from bench.report.rows import Board, headline
-from bench.stats import Interval
+from bench.statistics.intervals import Interval
 
 
 def leads(board: Board) -> list[str]:

@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from bench.api import GUARANTEES
-from bench.consistency import consistency_of
 from bench.errors import UsageError
 from bench.registry import Registry, discover
+from bench.report.consistency import consistency_of
 from bench.report.lead import leads
 from bench.report.markdown import DASH, folded, mebibytes, score, seconds, table
 from bench.report.ranking import ranking
 from bench.report.rows import Board, Row, boards, headline, row_key
 from bench.report.stamps import stamps
-from bench.stats import Interval
-from bench.store import Record, Store, read_records, write_json, write_records, write_text
+from bench.run.store import Record, Store, read_records, write_json, write_records, write_text
+from bench.statistics.intervals import Interval
 
 Consistency = dict[str, dict[str, dict[str, Any]]]
 

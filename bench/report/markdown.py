@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tabulate import tabulate
 
-from bench.stats import Interval
+from bench.statistics.intervals import Interval
 
 DASH = "–"
 

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
-from bench.stats import Interval, Seeds, pair_interval, seed_interval
+from bench.statistics.intervals import Interval, Seeds, pair_interval, seed_interval
 
-if TYPE_CHECKING:
-    from bench.report.rows import Row
+
+class Scored(Protocol):
+    """What is paired: a row of a board, or anything that has its records."""
+
+    @property
+    def records(self) -> Sequence[Mapping[str, Any]]: ...
+
+    @property
+    def consistency(self) -> Mapping[str, Mapping[str, Any]]: ...
+
 
 CONSISTENCY = "consistency."
 
 
-def cell_scores(row: Row, metric: str) -> dict[Seeds, float | None]:
+def cell_scores(row: Scored, metric: str) -> dict[Seeds, float | None]:
     """{(data seed, repetition): score} of every cell that should have one; None where it failed.
 
     Cells that do not apply, and cells where the metric gives a reason instead of a number, are absent. Agreement

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from bench.report.markdown import DASH, folded, score, table
 from bench.report.paired import cell_scores, mean_interval
 from bench.report.rows import Board, Row, headline
-from bench.stats import Interval, Seeds, seed_interval, t_interval
+from bench.statistics.intervals import Interval, Seeds, seed_interval, t_interval
 
 Scores = Mapping[Seeds, float | None]
 

@@ -11,8 +11,8 @@ from typing import Any
 from bench.api import BUDGETS, GUARANTEES, LearnerInfo
 from bench.registry import Registry
 from bench.report.paired import cell_scores, mean_interval
-from bench.stats import Interval
-from bench.store import Record
+from bench.run.store import Record
+from bench.statistics.intervals import Interval
 
 CRITERION = {"permutation+scaling": "mcc", "block": "block_mcc", "linear": "linear_r2", "none": "mcc"}
 """The score a learner is judged by: what its guarantee promises, no more and no less."""

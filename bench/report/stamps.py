@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.store import Record
+from bench.run.store import Record
 
 
 def stamps(records: Sequence[Record]) -> list[str]:

@@ -27,9 +27,9 @@ from typing import Any
 from bench import registry
 from bench.api import Diverged, NotApplicable
 from bench.errors import UsageError
-from bench.plan import parse_settings, resolve
 from bench.report.markdown import table
-from bench.spec import derive_seed
+from bench.run.plan import parse_settings, resolve
+from bench.run.spec import derive_seed
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from baselines.rrr import DiagonalisedReducedRankRegression
+from baselines.linear.rrr import DiagonalisedReducedRankRegression
 from bench.metrics import linear_r2, mcc
 from datasets.synthetic.causal import nonlinear_causal
 from mtlcm.model import MTLCM

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from bench.api import TrainView
-from mtlcm.encoder import Encoder
-from mtlcm.reduced_rank import Standardiser
+from bench.toolkit.encoders.skip import Encoder
+from bench.toolkit.reduced_rank import Standardiser
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from baselines.rrr import DiagonalisedReducedRankRegression
+from baselines.linear.rrr import DiagonalisedReducedRankRegression
 from bench.api import Data
 from bench.metrics import mcc
 from mtlcm import MTLCM

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from bench.api import Data
+from bench.toolkit.reduced_rank import fit_view
 from datasets.synthetic.causal import nonlinear_causal
-from mtlcm.reduced_rank import fit_view
 from mtlcm.regression_network import MultiTaskRegressionNetwork
 from tests.benchmarks.profiling.cost import note_peak
 from tests.benchmarks.profiling.parts import flow_steps, network_epoch

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from baselines.ivae import IVAE
+from baselines.variational.ivae import IVAE
 from datasets.synthetic.causal import nonlinear_causal
 from datasets.synthetic.segments import tcl_segments
 from tests.benchmarks.profiling.ratios import batched_seeds, stage2_against_adam

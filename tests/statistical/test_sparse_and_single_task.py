@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.bilevel import Bilevel
-from baselines.single_task import Diet, SingleTaskClassification, SingleTaskRegression
-from baselines.sparse_shared import SparseShared
+from baselines.sparse.bilevel import Bilevel
+from baselines.sparse.sparse_shared import SparseShared
+from baselines.supervised.single_task import Diet, SingleTaskClassification, SingleTaskRegression
 from bench.api import Data
 from bench.metrics import linear_r2, mcc
 from datasets.synthetic.clusters import clusters

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from baselines.rrr import DiagonalisedReducedRankRegression, ReducedRankRegression
+from baselines.linear.rrr import DiagonalisedReducedRankRegression, ReducedRankRegression
 from bench.api import Data
 from bench.metrics import linear_r2, mcc
 from datasets.synthetic.causal import nonlinear_causal

@@ -1,4 +1,4 @@
-"""Do the intervals cover what they say? Simulated learners with known means; full table: python -m bench.coverage."""
+"""Do the intervals cover what they say? Simulated learners; full table: python -m bench.statistics.coverage."""
 
 from __future__ import annotations
 
@@ -6,8 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from bench.coverage import Design, coverage, falsely_behind, naive, pair_coverage, percentile, probability_coverage
-from bench.stats import seed_interval
+from bench.statistics.coverage import (
+    Design,
+    coverage,
+    falsely_behind,
+    naive,
+    pair_coverage,
+    percentile,
+    probability_coverage,
+)
+from bench.statistics.intervals import seed_interval
 
 REPEATS = 2000  # standard error of a coverage of 95 %: 0.5 %
 

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from baselines.fastica import FastICA
-from baselines.icarl import ICARL
-from baselines.ivae import IVAE
-from baselines.tcl import TCL
-from baselines.vae import VAE
+from baselines.contrastive.tcl import TCL
+from baselines.linear.fastica import FastICA
+from baselines.variational.icarl import ICARL
+from baselines.variational.ivae import IVAE
+from baselines.variational.vae import VAE
 from bench.api import Data
 from bench.metrics import mcc
 from datasets.synthetic.segments import tcl_segments

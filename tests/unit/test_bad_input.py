@@ -10,7 +10,7 @@ import pytest
 
 from bench import registry
 from bench.api import LearnerInfo, NotApplicable, TrainView
-from bench.check import small_data
+from bench.run.check import small_data
 
 FOUND = registry.discover()
 LEARNERS = [name for name, info in FOUND.learners.items() if "truth" not in info.needs]

@@ -10,17 +10,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from baselines.auxiliary import Auxiliary, as_category, dense_targets
-from baselines.icarl import ICARL, ExponentialFamily, NonFactorisedNetwork
-from baselines.ivae import IVAE, ConditionalPrior
-from baselines.mtrn_ica import MTRNICA
-from baselines.networks import MLP, Streams
-from baselines.preprocess import AffineInput
-from baselines.tcl import TCL
-from baselines.training import Batch
-from baselines.vae import VAE
-from baselines.variational import Posterior, StandardPrior, VariationalNetwork
+from baselines.contrastive.tcl import TCL
+from baselines.supervised.mtrn_ica import MTRNICA
+from baselines.variational.base import Posterior, StandardPrior, VariationalNetwork
+from baselines.variational.icarl import ICARL, ExponentialFamily, NonFactorisedNetwork
+from baselines.variational.ivae import IVAE, ConditionalPrior
+from baselines.variational.vae import VAE
 from bench.api import Diverged, NotApplicable, TrainView
+from bench.toolkit.auxiliary import Auxiliary, as_category, dense_targets
+from bench.toolkit.networks import MLP, Streams
+from bench.toolkit.preprocess import AffineInput
+from bench.toolkit.training import Batch
 
 QUICK: dict[str, Any] = {"steps": 12, "hidden": 16, "batch_size": 32}
 TORCH: list[tuple[Any, dict[str, Any]]] = [

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import Lasso, Ridge
 
-from baselines.bilevel import Bilevel
-from baselines.lasso import differentiable_lasso, lasso, ridge, soft_threshold
-from baselines.task_batches import cut_into_task_batches
+from baselines.sparse.bilevel import Bilevel
+from baselines.sparse.lasso import differentiable_lasso, lasso, ridge, soft_threshold
 from bench.api import NotApplicable, TrainView
+from bench.toolkit.task_batches import cut_into_task_batches
 from datasets.synthetic.sparse_tasks import sparse_tasks
 
 

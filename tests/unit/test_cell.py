@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from bench.api import Diverged, MissingData, NotApplicable
-from bench.cell import BadCodes, _failure, checked_codes, json_values, run_cells
 from bench.registry import Registry, discover
-from bench.spec import RunSpec
+from bench.run.cell import BadCodes, _failure, checked_codes, json_values, run_cells
+from bench.run.spec import RunSpec
 
 TOY = Path(__file__).parent.parent / "end_to_end" / "plugins" / "toy.py"
 

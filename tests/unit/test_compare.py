@@ -10,11 +10,12 @@ import pytest
 
 from bench.api import DatasetInfo
 from bench.cli import main
-from bench.compare import compare_command, compare_rows, comparison
+from bench.commands.compare import main as compare_command
 from bench.errors import UsageError
 from bench.registry import Registry
+from bench.report.compare import compare_rows, comparison
 from bench.report.rows import Board, Row, boards
-from bench.stats import t_interval
+from bench.statistics.intervals import t_interval
 from tests.unit.test_report import FOUND, record
 
 

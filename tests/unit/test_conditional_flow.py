@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from bench.api import TrainView
+from bench.toolkit.task_batches import Targets
 from mtlcm.conditional_flow import Flow, fit_flow, profiled_variances
 from mtlcm.regression_network import MultiTaskRegressionNetwork
-from mtlcm.task_batches import Targets
 
 
 def bent_flow() -> Flow:

@@ -7,10 +7,10 @@ import pytest
 
 from bench import registry
 from bench.api import Data, LearnerInfo
-from bench.cell import encode, fit
-from bench.check import check_learner, small_data
-from bench.meter import Meter
-from bench.spec import RunSpec
+from bench.run.cell import encode, fit
+from bench.run.check import check_learner, small_data
+from bench.run.meter import Meter
+from bench.run.spec import RunSpec
 
 FOUND = registry.discover()
 LEARNERS = [name for name, info in FOUND.learners.items() if "truth" not in info.needs]

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 from rich.console import Console
 
-from bench.display import Display
-from bench.spec import RunSpec
+from bench.commands.display import Display
+from bench.run.spec import RunSpec
 
 SPEC = RunSpec("pca", "linear-causal", 0, 1, 2, "smoke")
 

@@ -9,8 +9,8 @@ import pytest
 
 from bench.api import PaperSetting
 from bench.errors import UsageError
-from bench.expectations import Unfinished, broken, compared_with
-from bench.reproduce import Trial, markdown, select, settings
+from bench.report.reproduction import Trial, markdown, select, settings
+from bench.statistics.expectations import Unfinished, broken, compared_with
 from tests.unit.test_reproduce import record
 
 OTHERS = {"ivae": [0.95, 0.97, 0.96]}
@@ -73,7 +73,7 @@ def test_table_compares_rows_on_the_same_data_only() -> None:
 
 def test_one_learner_brings_the_rows_it_is_compared_with(monkeypatch: pytest.MonkeyPatch) -> None:
     declared = [replace(s, expect=("mean >= ivae - 0.03",)) if s.learner == "icarl" else s for s in settings()]
-    monkeypatch.setattr("bench.reproduce.settings", lambda: declared)
+    monkeypatch.setattr("bench.report.reproduction.settings", lambda: declared)
     grounds = {(s.learner, dict(s.dataset_params).get("centred", True)) for s in select("icarl")}
     assert ("ivae", True) in grounds
     assert {s.learner for s in select("icarl")} == {"icarl", "ivae"}

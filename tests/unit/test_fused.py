@@ -1,4 +1,4 @@
-"""The written-out forward and backward pass of ``baselines.networks.MLP`` against autograd."""
+"""The written-out forward and backward pass of ``bench.toolkit.networks.MLP`` against autograd."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from baselines import fused
-from baselines.networks import ACTIVATIONS, MLP, Streams
-from baselines.training import FlatAdam
+from bench.toolkit import fused
+from bench.toolkit.networks import ACTIVATIONS, MLP, Streams
+from bench.toolkit.training import FlatAdam
 
 SEEDS = [3, 4]
 

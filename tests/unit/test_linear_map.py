@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from baselines.bilevel import Bilevel
-from baselines.linear_map import Moments, best_map, outer_losses
+from baselines.sparse.bilevel import Bilevel
+from baselines.sparse.linear_map import Moments, best_map, outer_losses
 from datasets.synthetic.sparse_tasks import draw_supports, sparse_tasks
 
 Array = np.ndarray

@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from bench.meter import Meter
+from bench.run.meter import Meter
 
 
 def test_phases_add_up_and_tell_waiting_from_working() -> None:

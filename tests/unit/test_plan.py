@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from bench.api import DatasetInfo, LearnerInfo
 from bench.errors import UsageError
-from bench.plan import Selection, parse_seeds, plan, why_not
 from bench.registry import Registry, discover
-from bench.spec import RunSpec, derive_seed
+from bench.run.plan import Selection, parse_seeds, plan, why_not
+from bench.run.spec import RunSpec, derive_seed
 
 
 @pytest.fixture(scope="module")

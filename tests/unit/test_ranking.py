@@ -8,7 +8,7 @@ from scipy import stats as scipy_stats
 
 from bench.report.ranking import critical_difference, mean_ranks, ranking, shared_ranks
 from bench.report.rows import Board, Row, boards
-from bench.stats import pair_interval, t_interval
+from bench.statistics.intervals import pair_interval, t_interval
 from tests.unit.test_report import FOUND, record
 
 

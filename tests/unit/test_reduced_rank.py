@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from baselines.rrr import DiagonalisedReducedRankRegression, ReducedRankRegression
+from baselines.linear.rrr import DiagonalisedReducedRankRegression, ReducedRankRegression
 from bench.api import NotApplicable, TrainView
-from mtlcm.reduced_rank import RIDGES, Standardiser, reduced_rank_regression, task_ridge
+from bench.toolkit.reduced_rank import RIDGES, Standardiser, reduced_rank_regression, task_ridge
 
 Targets = tuple[np.ndarray, np.ndarray, np.ndarray]
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.fastica import FastICA
-from baselines.pca import PCA
-from baselines.preprocess import Standardizer
-from baselines.raw import Raw
-from baselines.untrained import Untrained
+from baselines.linear.fastica import FastICA
+from baselines.linear.pca import PCA
+from baselines.linear.raw import Raw
+from baselines.linear.untrained import Untrained
 from bench.api import NotApplicable, TrainView
+from bench.toolkit.preprocess import Standardizer
 
 ROWS: list[Any] = [Raw, PCA, FastICA, Untrained]
 

@@ -8,9 +8,9 @@ from scipy.optimize import linear_sum_assignment
 from scipy.stats import ortho_group
 
 from bench.api import Data, EvalView, NotApplicable, TrainView
-from bench.check import small_data
 from bench.metrics import linear_r2, mcc
-from bench.references import BestLinear, Oracle, RandomUnmixing
+from bench.run.check import small_data
+from bench.run.references import BestLinear, Oracle, RandomUnmixing
 
 
 def gaussian_data(seed: int, n: int, d: int) -> Data:

@@ -43,7 +43,7 @@ def test_parameters_are_the_constructors_with_the_variants_defaults(tmp_path: Pa
 
 
 def test_a_taken_name_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"two plugins are called 'oracle': bench\.references and .*rename"):
+    with pytest.raises(UsageError, match=r"two plugins are called 'oracle': bench\.run\.references and .*rename"):
         registry.discover([plugin(tmp_path, "oracle")])
 
 

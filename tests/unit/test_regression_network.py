@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from bench.api import NotApplicable, TrainView
-from mtlcm.heads import own_heads, profiled_loss, shared_heads
-from mtlcm.reduced_rank import fit_view
+from bench.toolkit.heads import own_heads, profiled_loss, shared_heads
+from bench.toolkit.reduced_rank import fit_view
+from bench.toolkit.task_batches import Targets
 from mtlcm.regression_network import MultiTaskRegressionNetwork
-from mtlcm.task_batches import Targets
 
 QUICK = {"steps": 30, "batch": 256, "hidden": (16,)}
 

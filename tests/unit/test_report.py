@@ -8,7 +8,7 @@ from bench.api import DatasetInfo, LearnerInfo
 from bench.registry import Registry
 from bench.report.leaderboard import leaderboard, slim
 from bench.report.markdown import score, seconds, table
-from bench.stats import Interval
+from bench.statistics.intervals import Interval
 
 FOUND = Registry(
     learners={

@@ -11,9 +11,9 @@ import pytest
 from bench.api import DatasetInfo, LearnerInfo, PaperSetting
 from bench.cli import main
 from bench.errors import UsageError
-from bench.expectations import compared_with
 from bench.registry import discover, parameters
-from bench.reproduce import Trial, markdown, select, settings, trials, verdict
+from bench.report.reproduction import Trial, markdown, select, settings, trials, verdict
+from bench.statistics.expectations import compared_with
 from tests.unit.test_report import PROVENANCE
 
 SETTING = PaperSetting(
@@ -112,7 +112,7 @@ def test_parameters_that_do_not_exist_are_refused() -> None:
 def test_cells_that_two_rows_share_are_stored_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = {"d": 3, "n_tasks": 10, "n_per_task": 20}
     first = replace(SETTING, dataset_params=small, expect=())
-    monkeypatch.setattr("bench.reproduce.settings", lambda: [first, replace(first, metric="linear_r2")])
+    monkeypatch.setattr("bench.report.reproduction.settings", lambda: [first, replace(first, metric="linear_r2")])
     assert main(["reproduce", "--out", str(tmp_path / "r"), "--to", str(tmp_path / "board")]) == 0
     stored = (tmp_path / "board" / "reproduction.jsonl").read_text(encoding="utf-8").splitlines()
     assert len(stored) == len(set(stored)) == 5

@@ -9,16 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.networks import Streams
-from baselines.residual import ResidualMLP
-from baselines.single_task import (
-    Diet,
-    SingleTaskClassification,
-    SingleTaskRegression,
-    _InstanceHead,
-    class_labels,
-)
+from baselines.supervised.classification import SingleTaskClassification, class_labels
+from baselines.supervised.diet import Diet, _InstanceHead
+from baselines.supervised.regression import SingleTaskRegression
 from bench.api import NotApplicable, TrainView
+from bench.toolkit.encoders.residual import ResidualMLP
+from bench.toolkit.networks import Streams
 from datasets.synthetic.clusters import clusters
 from datasets.synthetic.sparse_tasks import sparse_tasks
 

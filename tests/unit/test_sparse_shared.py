@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy.optimize import minimize
 
-from baselines.sparse_shared import (
+from baselines.sparse.sparse_shared import (
     SHARE_FLOOR,
     SparseShared,
     differentiable_heads,

@@ -8,7 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from bench.stats import Interval, pair_interval, probability_better, seed_interval, t_interval, t_quantile
+from bench.statistics.intervals import (
+    Interval,
+    pair_interval,
+    probability_better,
+    seed_interval,
+    t_interval,
+    t_quantile,
+)
 
 
 def crossed(table: list[list[float]]) -> dict:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench.errors import UsageError
-from bench.store import Store, read_records, to_frame, write_json, write_records
+from bench.run.store import Store, read_records, to_frame, write_json, write_records
 
 RECORD = {
     "spec": {"dataset": "a", "learner": "b", "repetition": 0, "budget": "smoke", "device": "cpu"},

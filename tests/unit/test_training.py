@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from baselines.networks import MLP, Embedding, Linear, Streams, member, n_parameters
-from baselines.training import Batch, FlatAdam, TrainingOptions, TrainingResult, scheduled, split_rows, train
 from bench.api import Diverged, NotApplicable
+from bench.toolkit.networks import MLP, Embedding, Linear, Streams, member, n_parameters
+from bench.toolkit.training import Batch, FlatAdam, TrainingOptions, TrainingResult, scheduled, split_rows, train
 
 EVERY = 10
 OPTIONS = TrainingOptions(steps=60, batch_size=32, learning_rate=1e-2, evaluate_every=EVERY)

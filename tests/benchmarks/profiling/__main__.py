@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import provenance
-from bench.store import write_text
+from bench.run import provenance
+from bench.run.store import write_text
 from tests.benchmarks.profiling.report import markdown
 from tests.benchmarks.profiling.sections import LONG, SECTIONS
 

@@ -24,15 +24,15 @@ TRIVIAL = {"raw": "no torch", "untrained": "torch"}
 def overheads(learner: str, n_cells: int) -> dict[str, Any]:
     """Wall seconds of the first and of each later cell beyond its own phases, and their largest peak memory."""
     from bench import registry
-    from bench.executors import local
-    from bench.plan import Selection, plan
-    from bench.store import Store
+    from bench.run.executors import local
+    from bench.run.plan import Selection, plan
+    from bench.run.store import Store
 
     found = registry.discover()
     selection = Selection([learner], ["linear-causal"], repetitions=range(n_cells), budget="smoke")
     specs = [cell.spec for cell in plan(selection, found)]
     # `bench run` has imported the plugins' packages by then too; what counts is a cell's process
-    preload = ["bench.cell", "bench.metrics.evaluate", found.learners[learner].origin]
+    preload = ["bench.run.cell", "bench.metrics.evaluate", found.learners[learner].origin]
     preload.append(found.datasets["linear-causal"].origin)
     spent, peaks, statuses = [], [], []
     with tempfile.TemporaryDirectory() as folder:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from bench.meter import Meter
+from bench.run.meter import Meter
 
 
 @dataclass(frozen=True)

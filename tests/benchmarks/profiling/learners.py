@@ -12,8 +12,8 @@ import numpy as np
 
 from bench import registry
 from bench.api import Data, LearnerInfo, TrainView
-from bench.plan import why_not
 from bench.registry import Registry
+from bench.run.plan import why_not
 from tests.benchmarks.profiling.cost import peak_mib_of
 
 GROUNDS = ("tcl-segments", "nonlinear-causal", "sparse-tasks-binary")

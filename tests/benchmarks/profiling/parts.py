@@ -13,14 +13,14 @@ import torch
 from bench import registry
 from bench.api import Data, TrainView
 from bench.metrics import dci, linear_r2, mcc, nonlinear_r2, weak_mcc
+from bench.toolkit.encoders.skip import Encoder
+from bench.toolkit.heads import profiled_loss
+from bench.toolkit.reduced_rank import fit_view
+from bench.toolkit.task_batches import Targets
 from datasets.synthetic.causal import linear_causal, nonlinear_causal
 from mtlcm import MTLCM
 from mtlcm.conditional_flow import fit_flow
-from mtlcm.encoder import Encoder
-from mtlcm.heads import profiled_loss
 from mtlcm.moments import MomentAccumulator
-from mtlcm.reduced_rank import fit_view
-from mtlcm.task_batches import Targets
 from tests.benchmarks.profiling.cost import Cost, measure
 
 Work = Callable[[], Any]

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from baselines.ivae import IVAE
-from baselines.tcl import TCL
-from baselines.vae import VAE
+from baselines.contrastive.tcl import TCL
+from baselines.variational.ivae import IVAE
+from baselines.variational.vae import VAE
 from bench.api import TrainView
 from datasets.synthetic.causal import linear_causal, nonlinear_causal
 from datasets.synthetic.segments import tcl_segments

@@ -6,7 +6,7 @@
     tables            [{"caption", "columns": [name], "rows": [[value]]}]
     curves            [{"what", "variable", "fixed", "points": [{"size", "cpu_s", "peak_mib"}]}]
     cpu_s             what measuring it took
-    provenance        bench.provenance.stamp, and "load": the mean number of running processes in the minute before
+    provenance        bench.run.provenance.stamp, and "load": the mean number of running processes in the minute before
 """
 
 from __future__ import annotations

@@ -1,0 +1,136 @@
+"""What the learners share that train an encoder under one small convex problem ("head") per task."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.api import Diverged, NotApplicable, Progress, TrainView
+from bench.toolkit.encoders.residual import ResidualMLP, encode_with
+from bench.toolkit.networks import Streams, n_parameters
+from bench.toolkit.preprocess import Float64, Standardizer
+from bench.toolkit.task_batches import TaskBatches, tasks_in_words
+from bench.toolkit.training import Batch, TrainingOptions, split_rows, train
+
+EPSILON = 1e-5
+MAX_VALIDATION_BATCHES = 200
+
+
+def normalised(features: Tensor, weight: Tensor) -> Tensor:
+    """Features (E, K, m, d) with mean 0 and variance 1 over the K·m rows of weight 1 in (E, K, m), in float64."""
+    f, w = features.double(), weight[..., None]
+    n = w.sum(dim=(1, 2), keepdim=True)
+    centred = f - (f * w).sum(dim=(1, 2), keepdim=True) / n
+    variance = (centred.square() * w).sum(dim=(1, 2), keepdim=True) / n
+    return centred * torch.rsqrt(variance + EPSILON)
+
+
+def require_tasks(view: TrainView) -> None:
+    """Raise NotApplicable where the tasks are fewer than the latents."""
+    if view.n_tasks < view.n_latents:
+        raise NotApplicable(
+            f"{tasks_in_words(view.n_tasks)} cannot tell {view.n_latents} latents apart: at least {view.n_latents} are"
+            " needed"
+        )
+
+
+class TaskLearner(ABC):
+    """Base of learners whose encoder is trained on the outer loss of heads fitted per task.
+
+    A subclass stores the parameters named below, sets ``standardizer_``, calls ``_train_encoder`` in ``fit`` and
+    gives the outer loss of normalised features. Codes are the features, normalised on the training samples.
+    """
+
+    standardizer_: Standardizer
+    steps: int
+    tasks_per_step: int
+    hidden: int
+    blocks: int
+    learning_rate: float
+    weight_decay: float
+
+    @abstractmethod
+    def _outer_loss(self, z: Tensor, y: Tensor, weight: Tensor, fraction: float) -> Tensor:
+        """Loss (E,) of features z (E, T, m, d), targets and weights (E, T, m), with ``fraction`` of the steps done."""
+
+    def _before_step(self, fraction: float) -> None:  # noqa: B027 (a hook: most learners need nothing more)
+        """Called before every training step."""
+
+    def _validation_fraction(self, batches: TaskBatches) -> float:
+        return min(0.1, MAX_VALIDATION_BATCHES / len(batches))
+
+    def _split(self, batches: TaskBatches, seed: int) -> tuple[Tensor, Tensor]:
+        """Indices of the batches that ``_train_encoder`` trains on and of those that it holds out."""
+        groups = None if batches.blocks is None else torch.from_numpy(batches.blocks)
+        rows, held_out = split_rows(len(batches), self._validation_fraction(batches), Streams([seed], "split"), groups)
+        return rows[0], held_out[0]
+
+    def _train_encoder(
+        self,
+        view: TrainView,
+        batches: TaskBatches,
+        codes: int,
+        *,
+        seed: int,
+        device: str,
+        progress: Progress,
+        choose_after: float = 0.0,
+    ) -> Float64:
+        """Train ``encoder_`` to its best state; returns the codes (n, codes) of the training samples.
+
+        Of ``TrainingOptions``: the cycle is the same for all, the state of the lowest outer loss on held-out batches
+        is kept, from those after ``choose_after`` of the steps.
+        """
+        self.x_ = torch.from_numpy(self.standardizer_(view.x)).float().to(device)
+        self.encoder_ = ResidualMLP(self.x_.shape[1], self.hidden, self.blocks, codes, Streams([seed], "init"))
+        self.n_parameters_ = n_parameters(self.encoder_)
+
+        def outer_loss(batch: Batch) -> Tensor:
+            if torch.is_grad_enabled():
+                self._before_step(batch.fraction)
+            rows, y, weight = batch["rows"], batch["y"], batch["weight"]
+            members, tasks, m = rows.shape
+            features = self.encoder_(self.x_[rows.view(members, tasks * m)]).view(members, tasks, m, codes)
+            z = normalised(features, weight)
+            if not bool(torch.isfinite(z).all()):
+                raise Diverged("the features left the finite numbers; lower learning_rate")
+            return self._outer_loss(z, y, weight, batch.fraction)
+
+        options = TrainingOptions(
+            steps=self.steps,
+            batch_size=self.tasks_per_step,
+            learning_rate=self.learning_rate,
+            warmup=0.1,
+            weight_decay=self.weight_decay,
+            validation_fraction=self._validation_fraction(batches),
+            choose_after=choose_after,
+            clip_norm=1.0,
+        )
+        result = train(
+            self.encoder_,
+            outer_loss,
+            {
+                "rows": torch.from_numpy(batches.rows),
+                "y": torch.from_numpy(batches.y),
+                "weight": torch.from_numpy(batches.weight),
+            },
+            seeds=[seed],
+            options=options,
+            progress=progress,
+            device=device,
+            groups=None if batches.blocks is None else torch.from_numpy(batches.blocks),
+        )
+        del self.x_
+        self.code_mean_, self.code_scale_ = np.zeros(codes), np.ones(codes)
+        found = self.encode(view.x)
+        self.code_mean_, self.code_scale_ = found.mean(axis=0), found.std(axis=0) + EPSILON
+        self.history_: dict[str, Any] = {**result.history(), "tasks_left_out": list(batches.left_out)}
+        return (found - self.code_mean_) / self.code_scale_
+
+    def encode(self, x: Any, aux: Any = None) -> Float64:
+        """Codes (n, d) float64 of x (n, d_x)."""
+        return (encode_with(self.encoder_, self.standardizer_, x) - self.code_mean_) / self.code_scale_

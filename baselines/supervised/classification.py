@@ -1,0 +1,70 @@
+"""Classification: features under a softmax over class labels (Reizinger et al. 2024; Roeder et al. 2021)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from torch import Tensor
+
+from baselines.supervised.single_task import SingleTask, cross_entropy, integer_aux
+from bench.api import NotApplicable, Progress, TrainView, learner
+from bench.toolkit.networks import Linear
+from bench.toolkit.preprocess import standardizer_for
+from bench.toolkit.training import Batch
+
+
+def class_labels(view: TrainView) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Labels (n,) renumbered 0..C-1 without gaps: the classes, else an integer auxiliary variable.
+
+    Raises NotApplicable without either, for fewer than two classes, and for a class with one sample: with nothing to
+    share, it says nothing about the latents, and its sample cannot be both learned from and held out.
+    """
+    labels = integer_aux(view) if view.labels is None else view.labels
+    names, numbered, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    if len(names) < 2:
+        raise NotApplicable("needs at least two classes; every sample has the same label")
+    if counts.min() < 2:
+        raise NotApplicable(
+            f"class {names[counts.argmin()]} has one sample ({int((counts < 2).sum())} such class(es)); "
+            "merge or leave out classes with fewer than two"
+        )
+    return numbered.reshape(-1).astype(np.int64)
+
+
+@learner(
+    "single-task-classification",
+    summary="cross-entropy over class labels (or an integer auxiliary variable), logits W f(x)",
+    paper="Reizinger, Bizeul, Juhos et al. 2024, arXiv 2410.21869; Roeder, Metz, Kingma 2021, ICML",
+    guarantee="linear",
+    version=2,
+    assumptions="clusters of von Mises-Fisher type, one a class, whose centres span the latents",
+    needs=("labels|aux",),
+    budgets={"smoke": {"steps": 150, "batch_size": 128}, "paper": {"steps": 4000}},
+)
+@dataclass(kw_only=True, eq=False)
+class SingleTaskClassification(SingleTask):
+    """Codes (n, n_latents): features f(x) of a classifier with logits W f(x); parameters as in the base class."""
+
+    def fit(self, view: TrainView, *, seed: int, device: str, progress: Progress) -> Self:
+        self.standardizer_ = standardizer_for(view)
+        labels = class_labels(view)
+        n_classes, d = int(labels.max()) + 1, view.n_latents
+        if n_classes <= d:
+            raise NotApplicable(f"{n_classes} classes cannot span {d} latents: at least {d + 1} are needed")
+
+        def loss(batch: Batch) -> Tensor:
+            return cross_entropy(self.network_.head(self.network_.encoder(batch["x"])), batch["label"])
+
+        self.history_ = self._train(
+            view,
+            lambda init: Linear(d, n_classes, init, bias=False),
+            loss,
+            {"x": self._inputs(view.x), "label": labels},
+            seed=seed,
+            device=device,
+            progress=progress,
+        )
+        self.history_ |= {"n_classes": n_classes}
+        return self

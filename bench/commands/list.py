@@ -1,0 +1,89 @@
+"""``python -m bench list``: plugins by what their source says; nothing is imported."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from bench import registry as registry_module
+from bench.commands.execution import warn_of_broken
+from bench.errors import EXIT_OK
+from bench.registry import discover
+
+
+def main(options: argparse.Namespace) -> int:
+    """Print learners, datasets and metrics; imports none of them."""
+    found = discover(options.plugin)
+    learners = [
+        asdict(info) | {"missing": registry_module.missing_requirements(info)} for info in found.learners.values()
+    ]
+    absent = _absent_sources()
+    datasets = [
+        asdict(info) | {"missing": registry_module.missing_requirements(info), "fetch": absent.get(info.source, "")}
+        for info in found.datasets.values()
+    ]
+    metrics = [asdict(info) for info in found.metrics.values()]
+    if options.json:
+        print(
+            json.dumps(
+                {"learners": learners, "datasets": datasets, "metrics": metrics, "broken": found.broken}, indent=1
+            )
+        )
+        return EXIT_OK
+    order = sorted(learners, key=lambda row: bool(row["reference"]))
+    print("Learners (identified up to; needs)")
+    _print_rows(
+        [
+            (
+                row["name"],
+                "reference" if row["reference"] else row["guarantee"],
+                ", ".join(row["needs"]).replace("|", " or ") or "inputs only",
+                _with_missing(row),
+            )
+            for row in order
+        ]
+    )
+    print("\nDatasets (truth; has)")
+    _print_rows(
+        [
+            (
+                row["name"],
+                "latents known" if row["truth"] else "latents unknown",
+                ", ".join(row["provides"]) or "inputs only",
+                _with_missing(row),
+            )
+            for row in datasets
+        ]
+    )
+    print("\nMetrics (perfect where identified up to; range)")
+    _print_rows([(row["name"], row["tests"], row["range"], row["summary"]) for row in metrics])
+    warn_of_broken(found)
+    return EXIT_OK
+
+
+def _with_missing(row: dict[str, Any]) -> str:
+    paper = f" [{row['paper']}]" if row["paper"] not in ("", "reference") else ""
+    lacks = f" -- missing here: pip install {' '.join(row['missing'])}" if row["missing"] else ""
+    fetch = f" -- data is not here: {row['fetch']}" if row.get("fetch") else ""
+    return f"{row['summary']}{paper}{lacks}{fetch}"
+
+
+def _absent_sources() -> dict[str, str]:
+    """Names of the data sources that are not on this machine, with the command that mends it."""
+    from bench.run.sources import list_sources
+
+    return {row["name"]: f"python -m bench data fetch {row['name']}" for row in list_sources() if not row["found"]}
+
+
+def _print_rows(rows: Sequence[tuple[str, ...]]) -> None:
+    widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
+    # cut at the terminal's edge; a pipe gets whole lines
+    limit = shutil.get_terminal_size().columns if sys.stdout.isatty() else 10_000
+    for row in rows:
+        line = "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)) + "  " + row[3]
+        print(line if len(line) <= limit else line[: limit - 1] + "…")

@@ -1,0 +1,37 @@
+"""``python -m bench reproduce``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from bench.commands.execution import closing_words, device_of, execute
+from bench.errors import UsageError
+from bench.registry import discover
+
+
+def main(options: argparse.Namespace) -> int:
+    """Run the paper settings, write and print the reproduction table."""
+    from bench.report import reproduction as reproduce
+    from bench.run.store import Store, write_records, write_text
+
+    found = discover(options.plugin)
+    chosen = reproduce.select(options.learner)
+    if not chosen:
+        raise UsageError("no learner here declares a paper setting")
+    trials = reproduce.trials(chosen, found, device=device_of(options.device), quick=options.quick)
+    cells = [cell for trial in trials for cell in trial.cells]
+    store = Store(options.out, create=True)
+    interrupted = execute(options, cells, store, found)
+    made = [(trial, [store.get(cell.spec.key) for cell in trial.cells]) for trial in trials]
+    text = reproduce.markdown(made, quick=options.quick)
+    print(text)
+    if options.learner is None:
+        from bench.report.leaderboard import slim
+
+        name = "reproduction-quick" if options.quick else "reproduction"
+        write_text(Path(options.to) / f"{name}.md", text)
+        # settings that differ in the score alone share their cells
+        kept = {cell.spec.key: record for cell in cells if (record := store.get(cell.spec.key))}
+        write_records(Path(options.to) / f"{name}.jsonl", [slim(record) for record in kept.values()])
+    return closing_words(cells, store, options.out, interrupted=interrupted)

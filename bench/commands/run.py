@@ -1,0 +1,36 @@
+"""``python -m bench run``."""
+
+from __future__ import annotations
+
+import argparse
+
+from bench.commands.execution import closing_words, device_of, execute, warn_of_broken
+from bench.errors import UsageError
+from bench.registry import discover
+
+DEFAULT_SEEDS = {"smoke": "0", "standard": "0-2", "paper": "0-4"}
+
+
+def main(options: argparse.Namespace) -> int:
+    """Run what is selected and not done yet; every cell ends in a record."""
+    if not options.all and not (options.learners or options.datasets):
+        raise UsageError("nothing selected: give --all, or --learners and/or --datasets")
+    from bench.run.plan import Selection, parse_seeds, plan
+    from bench.run.store import Store
+
+    found = discover(options.plugin)
+    warn_of_broken(found)
+    seeds = options.seeds or DEFAULT_SEEDS.get(options.budget, "0")
+    selection = Selection(
+        learners=options.learners or (),
+        datasets=options.datasets or (),
+        repetitions=parse_seeds(seeds),
+        budget=options.budget,
+        device=device_of(options.device),
+        data_seed=options.data_seed,
+        settings=options.settings,
+    )
+    cells = plan(selection, found)
+    store = Store(options.out, create=True)
+    interrupted = execute(options, cells, store, found)
+    return closing_words(cells, store, options.out, interrupted=interrupted)

@@ -1,0 +1,176 @@
+"""``python -m bench reproduce``: every learner on its own paper's setting, against the number it must reach."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from bench import registry as registry_module
+from bench.api import PaperSetting
+from bench.errors import UsageError, unknown
+from bench.registry import BUILTIN_PACKAGES, Registry, guard_package
+from bench.report.markdown import DASH, score, seconds, table
+from bench.report.stamps import stamps
+from bench.run.plan import Cell, why_not
+from bench.run.spec import RunSpec, derive_seed
+from bench.run.store import Record
+from bench.statistics.expectations import Scores, Unfinished, broken, compared_with
+from bench.statistics.intervals import t_interval
+
+BUDGET, QUICK_BUDGET = "reproduce", "reproduce-quick"
+N_SEEDS = 5
+HEADER = """\
+Every learner on the setting of its own paper, over five seeds. *Reference* is the number to reach and where it
+comes from; *ours* the held-out score, mean ± 95 % Student t interval and the range over seeds; *CPU* the
+seconds of our fit, and in brackets their ratio to the reference program's where that was measured (on another
+day, the same kind of machine: read it as an order of magnitude). The verdict follows from the stated
+expectation alone; where that names a learner, it is its row on the same data, compared seed by seed: *above* means
+that the 95 % interval of the differences lies above 0."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A setting with its cells, one a seed."""
+
+    setting: PaperSetting
+    cells: Sequence[Cell]
+
+
+def settings() -> list[PaperSetting]:
+    """All settings that the packages beside this one declare in their module ``reproduction``."""
+    found: list[PaperSetting] = []
+    for package in BUILTIN_PACKAGES:
+        guard_package(package)
+        if importlib.util.find_spec(f"{package}.reproduction"):
+            found += importlib.import_module(f"{package}.reproduction").SETTINGS
+    return found
+
+
+def trials(
+    chosen: Iterable[PaperSetting], found: Registry, *, device: str, quick: bool, n_seeds: int = N_SEEDS
+) -> list[Trial]:
+    """The cells of the settings; with ``quick`` at the settings' small sizes."""
+    return [
+        Trial(setting, [_cell(setting, found, seed, device=device, quick=quick) for seed in range(n_seeds)])
+        for setting in chosen
+    ]
+
+
+def select(learner: str | None) -> list[PaperSetting]:
+    """All settings, or those of one learner with those they are compared with; raises UsageError if it has none."""
+    every = settings()
+    if learner is None:
+        return every
+    chosen = [setting for setting in every if setting.learner == learner]
+    if not chosen:
+        raise unknown("learner with a paper setting:", learner, {setting.learner for setting in every})
+    needed = {_ground(setting, name) for setting in chosen for name in compared_with(setting.expect)}
+    return [setting for setting in every if setting in chosen or _ground(setting, setting.learner) in needed]
+
+
+def verdict(
+    setting: PaperSetting, values: Sequence[float], *, complete: bool, others: Mapping[str, Scores] | None = None
+) -> str:
+    """ "reproduced", or the first expectation that does not hold; raises UsageError for one that cannot be read.
+
+    Where nothing is expected nothing is reproduced either: "shown for comparison".
+
+    others   scores of the learners that the expectations name, on the same data
+    """
+    if not setting.expect:
+        return "shown for comparison"
+    if not complete:
+        return "not reproduced: some seeds have no score"
+    try:
+        wrong = broken(setting.expect, values, others or {}, setting.title)
+    except Unfinished as unfinished:
+        return f"not judged: {unfinished}"
+    return f"not reproduced: {wrong}" if wrong else "reproduced"
+
+
+def markdown(made: Iterable[tuple[Trial, Sequence[Record | None]]], *, quick: bool) -> str:
+    """The reproduction table from the trials and their records."""
+    made = list(made)
+    scores: dict[str, Scores] = {}
+    for trial, records in made:  # a learner's first row on some data is the one that others are compared with
+        scores.setdefault(_ground(trial.setting, trial.setting.learner), _scores(trial.setting, records))
+    rows = []
+    for trial, records in made:
+        places = {name: _ground(trial.setting, name) for name in compared_with(trial.setting.expect)}
+        others = {name: scores[place] for name, place in places.items() if place in scores}
+        rows.append(_row(trial.setting, records, others, quick=quick))
+    head = ["setting", "learner", "score", "reference", "ours", "range", "CPU s", "expected", "verdict"]
+    summary = "**Quick run: small sizes, nothing is judged.**" if quick else _summary([row[-1] for row in rows])
+    finished = [record for _, records in made for record in records if record and record["status"] == "ok"]
+    parts = ["# Reproduction", HEADER, "\n".join(f"- {line}" for line in (summary, *stamps(finished)))]
+    return "\n\n".join([*parts, table(head, rows, numeric_from=9)]) + "\n"
+
+
+def _cell(setting: PaperSetting, found: Registry, seed: int, *, device: str, quick: bool) -> Cell:
+    learner, dataset = found.learner(setting.learner), found.dataset(setting.dataset)
+    small = setting.quick if quick else {}
+    params = [
+        registry_module.parameters(learner) | dict(setting.learner_params) | dict(small.get("learner", {})),
+        registry_module.parameters(dataset) | dict(setting.dataset_params) | dict(small.get("dataset", {})),
+    ]
+    for info, values in zip((learner, dataset), params, strict=True):
+        wrong = sorted(set(values) - set(registry_module.parameters(info)))
+        if wrong:
+            raise UsageError(f"setting '{setting.title}' sets '{wrong[0]}', which is no parameter of {info.name}")
+    spec = RunSpec(
+        learner=learner.name,
+        dataset=dataset.name,
+        repetition=seed,
+        data_seed=derive_seed("data", dataset.name, 0 if setting.fixed_data else seed),
+        model_seed=derive_seed("model", learner.name, dataset.name, seed),
+        budget=QUICK_BUDGET if quick else BUDGET,
+        device=device,
+        learner_version=learner.version,
+        dataset_version=dataset.version,
+        learner_params=params[0],
+        dataset_params=params[1],
+    )
+    return Cell(spec, why_not(learner, dataset))
+
+
+def _summary(verdicts: Sequence[str]) -> str:
+    counts = Counter(text.split(":")[0] for text in verdicts)
+    return "**" + ", ".join(f"{count} {words}" for words, count in counts.most_common()) + "**"
+
+
+def _ground(setting: PaperSetting, learner: str) -> str:
+    """What a learner's scores must have in common with a setting to be compared with it."""
+    return json.dumps([learner, setting.dataset, dict(setting.dataset_params), setting.metric], sort_keys=True)
+
+
+def _scores(setting: PaperSetting, records: Sequence[Record | None]) -> list[float | None]:
+    """The setting's metric, one a seed; None where a seed has no score."""
+    found = [
+        (record["metrics"].get(setting.metric) if record and record["status"] == "ok" else None) for record in records
+    ]
+    return [score["value"] if score else None for score in found]
+
+
+def _row(
+    setting: PaperSetting, records: Sequence[Record | None], others: Mapping[str, Scores], *, quick: bool
+) -> list[str]:
+    values = [value for value in _scores(setting, records) if value is not None]
+    times = [record["phases"]["fit"]["cpu_s"] for record in records if record and record["status"] == "ok"]
+    row = [setting.title, setting.learner, setting.metric, f"{setting.reference} ({setting.source})"]
+    expected = "; ".join(setting.expect) or DASH
+    if not values:
+        failed = next((f"{r['status']}: {r['reason']}" for r in records if r and r["status"] != "ok"), "not run")
+        return [*row, DASH, DASH, DASH, expected, failed]
+    cpu = sum(times) / len(times)
+    ratio = f" ({cpu / setting.reference_cpu_s:.2g}×)" if setting.reference_cpu_s and not quick else ""
+    judged = "not judged"
+    if None in records and not quick:
+        judged = f"not finished: {len(records) - list(records).count(None)} of {len(records)} seeds run"
+    elif not quick:
+        judged = verdict(setting, values, complete=len(values) == len(records), others=others)
+    span = f"{min(values):.3f} to {max(values):.3f}, n={len(values)}"
+    return [*row, score(t_interval(values)), span, seconds(cpu) + ratio, expected, judged]

@@ -1,0 +1,137 @@
+"""Does a learner keep the contract? A small conformance suite every plugin gets for free."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from bench import registry
+from bench.api import Data, EvalView, LearnerInfo, NotApplicable, TrainView
+from bench.run.cell import checked_codes
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One promise of the contract: kept or not, and what was seen."""
+
+    promise: str
+    kept: bool
+    detail: str = ""
+
+
+def small_data(seed: int = 0, *, binary: bool = False, n_tasks: int = 12, n_per_task: int = 30, d: int = 3) -> Data:
+    """A small linear problem that has everything: targets, auxiliary variable and labels (one task a sample).
+
+    Returns Data with 8-dimensional x and d latent factors, each task driven by some of them.
+    """
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    scale = rng.uniform(0.5, 3.0, (n_tasks, d))
+    weights = rng.standard_normal((n_tasks, d)) * (rng.random((n_tasks, d)) < 0.7)
+    weights[np.arange(n_tasks), np.arange(n_tasks) % d] += 2.0
+    mixing = rng.standard_normal((d, 8))
+
+    def draw() -> tuple[Any, ...]:
+        task = np.repeat(np.arange(n_tasks), n_per_task)
+        z = rng.laplace(size=(len(task), d)) * scale[task]
+        y = (z * weights[task]).sum(1) + 0.1 * rng.standard_normal(len(task))
+        x = (z @ mixing + 0.01 * rng.standard_normal((len(task), 8))).astype(np.float32)
+        return x, z, (y > 0).astype(np.float64) if binary else y, task
+
+    x, z, y, task = draw()
+    x_test, z_test, y_test, task_test = draw()
+    train = TrainView(
+        x=x,
+        sample=np.arange(len(x)),
+        task=task,
+        y=y,
+        n_tasks=n_tasks,
+        n_latents=d,
+        aux=task,
+        labels=task,
+        target_type="binary" if binary else "continuous",
+    )
+    truth = EvalView(
+        x_test=x_test,
+        aux_test=task_test,
+        sample_test=np.arange(len(x_test)),
+        task_test=task_test,
+        y_test=y_test,
+        z_train=z,
+        z_test=z_test,
+    )
+    return Data(train, truth)
+
+
+def check_learner(info: LearnerInfo, budget: str = "smoke") -> Iterator[Finding]:
+    """Try a learner on small data; yields a Finding for each promise. Stops where going on makes no sense."""
+    import numpy as np
+
+    data = small_data(binary="binary" in info.needs)
+    view = data.train
+    try:
+        parameters = registry.parameters(info) | dict(info.budgets.get(budget, {}))
+        learner_class = registry.load(info)
+    except Exception as error:  # noqa: BLE001 -- a plugin may raise anything; the finding says what
+        yield Finding("can be imported, every parameter has a default", False, f"{type(error).__name__}: {error}")
+        return
+    yield Finding("can be imported, every parameter has a default", True)
+
+    def fitted(seed: int) -> Any:
+        return learner_class(**parameters).fit(view, seed=seed, device="cpu", progress=lambda fraction, text="": None)
+
+    def encode(learner: Any, rows: slice = slice(None)) -> Any:
+        x, aux = data.eval.x_test[rows], data.eval.aux_test[rows]
+        codes = learner.encode(x, aux) if info.aux_at_test else learner.encode(x)
+        return checked_codes(codes, len(x), info.name)
+
+    before_view, before_rng = copy.deepcopy(view), _global_rng()
+    try:
+        learner = fitted(0)
+    except NotApplicable as reason:
+        yield Finding("fits small data that has all it needs", False, f"declined: {reason}")
+        return
+    except Exception as error:  # noqa: BLE001
+        yield Finding("fits small data that has all it needs", False, f"{type(error).__name__}: {error}")
+        return
+    yield Finding("fits small data that has all it needs", True)
+    yield Finding("fit returns the learner", hasattr(learner, "encode"), f"got {type(learner).__name__}")
+    yield _tried("gives finite float codes, a row a sample", lambda: str(encode(learner).shape))
+    try:
+        codes, again, part = encode(learner), encode(fitted(0)), encode(learner, slice(0, 7))
+    except Exception as error:  # noqa: BLE001
+        yield Finding("encodes", False, f"{type(error).__name__}: {error}")
+        return
+    yield Finding("same seed, same codes to the bit", bool(np.array_equal(codes, again)))
+    close = np.allclose(part, codes[:7], rtol=1e-3, atol=1e-4 * max(1.0, float(np.abs(codes).max())))
+    yield Finding("a sample's code does not depend on the samples beside it", bool(close))
+    yield Finding("leaves the view as it was", _same(view, before_view))
+    yield Finding("leaves the global random state alone", _global_rng() == before_rng)
+
+
+def _tried(promise: str, action: Callable[[], str]) -> Finding:
+    try:
+        return Finding(promise, True, action())
+    except Exception as error:  # noqa: BLE001 -- whatever it raises is the finding
+        return Finding(promise, False, f"{type(error).__name__}: {error}")
+
+
+def _same(first: TrainView, second: TrainView) -> bool:
+    import numpy as np
+
+    pairs = ((getattr(first, name), getattr(second, name)) for name in ("x", "sample", "task", "y", "aux", "labels"))
+    return all(np.array_equal(np.asarray(a), np.asarray(b)) for a, b in pairs)
+
+
+def _global_rng() -> tuple[Any, ...]:
+    """The states of the generators everybody shares."""
+    import random
+
+    import numpy as np
+    import torch
+
+    state: Any = np.random.get_state()  # noqa: NPY002 -- reading it, to see that nobody touched it
+    return random.getstate(), state[1].tobytes(), state[2], torch.get_rng_state().numpy().tobytes()

@@ -1,0 +1,189 @@
+"""Selections × seeds × budget -> the list of cells; those that cannot run carry the reason."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from bench import registry as registry_module
+from bench.api import BUDGETS, BadData, DatasetInfo, Info, LearnerInfo, MissingData
+from bench.errors import UsageError, unknown
+from bench.registry import Registry
+from bench.run.spec import RunSpec, derive_seed
+
+NEED_WORDS = {
+    "targets": "targets",
+    "aux": "an auxiliary variable",
+    "labels": "class labels",
+    "binary": "binary targets",
+    "truth": "the true latents",
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A planned cell: to be run when ``skip`` is empty, otherwise recorded as skipped for that reason."""
+
+    spec: RunSpec
+    skip: str = ""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What the user asked for; names may be patterns (``*-causal``), empty means all."""
+
+    learners: Sequence[str] = ()
+    datasets: Sequence[str] = ()
+    repetitions: Sequence[int] = (0, 1, 2)
+    budget: str = "standard"
+    device: str = "cpu"
+    data_seed: int | None = None
+    settings: Sequence[str] = ()
+
+
+def plan(selection: Selection, registry: Registry) -> list[Cell]:
+    """All cells of the selection, dataset by dataset, repetition by repetition.
+
+    Raises UsageError for unknown names, budgets and parameters.
+    """
+    if selection.budget not in BUDGETS:
+        raise unknown("budget", selection.budget, BUDGETS)
+    learners = [registry.learners[name] for name in _select("learner", selection.learners, registry.learners)]
+    datasets = [registry.datasets[name] for name in _select("dataset", selection.datasets, registry.datasets)]
+    settings = parse_settings(selection.settings, registry)
+    params = {
+        info.name: resolve(info, selection.budget, settings.get(info.name, {})) for info in [*learners, *datasets]
+    }
+    unused = sorted(set(settings) - {info.name for info in [*learners, *datasets]})
+    if unused:
+        raise UsageError(f"--set {unused[0]}.…: '{unused[0]}' is not among the selected learners and datasets")
+    cells = []
+    for data in datasets:
+        data_hash, absent = _data_hash(data)
+        for repetition in selection.repetitions:
+            base = repetition if selection.data_seed is None else selection.data_seed
+            for learner in learners:
+                spec = RunSpec(
+                    learner=learner.name,
+                    dataset=data.name,
+                    repetition=repetition,
+                    data_seed=derive_seed("data", data.name, base),
+                    model_seed=derive_seed("model", learner.name, data.name, repetition),
+                    budget=selection.budget,
+                    device=selection.device,
+                    learner_version=learner.version,
+                    dataset_version=data.version,
+                    learner_params=params[learner.name],
+                    dataset_params=params[data.name],
+                    data_sha256=data_hash,
+                )
+                cells.append(Cell(spec, why_not(learner, data) or absent))
+    return cells
+
+
+def why_not(learner: LearnerInfo, data: DatasetInfo) -> str:
+    """Why this learner cannot run on this dataset, in words; "" if it can."""
+    if data.kind not in learner.accepts:
+        return f"takes {' or '.join(learner.accepts)} inputs, the data is {data.kind}s"
+    provided = {*data.provides, *(["truth"] if data.truth else [])}
+    for need in learner.needs:
+        options = need.split("|")
+        if not provided.intersection(options):
+            return f"needs {' or '.join(NEED_WORDS.get(option, option) for option in options)}, which the data has not"
+    for info in (learner, data):
+        lacking = registry_module.missing_requirements(info)
+        if lacking:
+            return f"{info.name} needs the package {lacking[0]}: pip install {lacking[0]}"
+    return ""
+
+
+def parse_seeds(text: str) -> list[int]:
+    """'0-4' or '0,3,7-9' -> the repetitions named; raises UsageError."""
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdigit() or (dash and not last.isdigit()) or (dash and int(last) < int(first)):
+            raise UsageError(f"--seeds '{text}': '{part}' is neither a number nor a range such as 0-4")
+        seeds.extend(range(int(first), int(last or first) + 1))
+    return sorted(set(seeds))
+
+
+def _select(what: str, patterns: Sequence[str], known: Iterable[str]) -> list[str]:
+    names = list(known)
+    if not patterns:
+        return names
+    chosen: list[str] = []
+    for pattern in patterns:
+        matches = [name for name in names if fnmatchcase(name, pattern)]
+        if not matches:
+            raise unknown(what, pattern, names)
+        chosen.extend(name for name in matches if name not in chosen)
+    return chosen
+
+
+def parse_settings(settings: Sequence[str], registry: Registry) -> dict[str, dict[str, str]]:
+    """["ivae.steps=100", …] -> {"ivae": {"steps": "100"}}; raises UsageError."""
+    parsed: dict[str, dict[str, str]] = {}
+    for setting in settings:
+        target, equals, value = setting.partition("=")
+        name, dot, parameter = target.rpartition(".")
+        if not equals or not dot:
+            raise UsageError(f"--set '{setting}': write LEARNER.PARAM=VALUE or DATASET.PARAM=VALUE")
+        if name not in registry.learners and name not in registry.datasets:
+            raise unknown("learner or dataset", name, [*registry.learners, *registry.datasets])
+        parsed.setdefault(name, {})[parameter] = value
+    return parsed
+
+
+def resolve(info: Info, budget: str, overrides: Mapping[str, str]) -> dict[str, Any]:
+    """All parameters of a plugin: its defaults, then the budget's, then the overrides, each of the default's type."""
+    if registry_module.missing_requirements(info):
+        return {}
+    values = registry_module.parameters(info)
+    for name, value in info.budgets.get(budget, {}).items():
+        if name not in values:
+            raise UsageError(f"{info.origin}: budget '{budget}' of '{info.name}' sets '{name}', which is no parameter")
+        values[name] = value
+    for name, text in overrides.items():
+        if name not in values:
+            raise unknown(f"parameter of {info.name}:", name, values)
+        values[name] = _convert(text, values[name], f"--set {info.name}.{name}={text}")
+    return values
+
+
+def _convert(text: str, like: Any, where: str) -> Any:
+    """The text as a value of the default's type; None and lists accept any JSON."""
+    if isinstance(like, str):
+        return text
+    try:
+        value = json.loads({"True": "true", "False": "false", "None": "null"}.get(text, text))
+    except json.JSONDecodeError:
+        if like is None:
+            return text
+        raise UsageError(f"{where}: '{text}' is not a {type(like).__name__}") from None
+    if isinstance(like, bool) != isinstance(value, bool) and like is not None and value is not None:
+        raise UsageError(f"{where}: '{text}' is not a {type(like).__name__}")
+    if isinstance(like, int) and isinstance(value, float):
+        raise UsageError(f"{where}: '{text}' is not a whole number")
+    if isinstance(like, float) and isinstance(value, int):
+        return float(value)
+    if isinstance(like, int | float) and isinstance(value, str | list | dict):
+        raise UsageError(f"{where}: '{text}' is not a {type(like).__name__}")
+    return value
+
+
+def _data_hash(info: DatasetInfo) -> tuple[str, str]:
+    """Hash of the dataset's file, and why it cannot be read."""
+    if not info.source or registry_module.missing_requirements(info):
+        return "", ""
+    from bench.run.sources import locate
+
+    try:
+        return locate(info.source).sha256, ""
+    except MissingData as error:
+        return "", str(error)
+    except BadData:
+        return "", ""  # the cell runs into the same error and records it as a failure
