@@ -115,6 +115,10 @@ class EvalView:
                             that is, where the ceiling is z itself
     causal                  (n_tasks, d_z) bool: which factors cause which target; None where unknown
     latent_names            names of the d_z factors, where they have any
+    centre                  (d_z,) the point about which the factors lie symmetrically, where the orthants around it may
+                            be left out one by one (``ood_r2``); None where that means nothing
+    oracles                 reference rows that need the truth: by name a function that gives the codes of the training,
+                            the held-out and, where there are any, the independent samples
     """
 
     x_test: Any
@@ -132,6 +136,8 @@ class EvalView:
     ceiling_independent: FloatArray | None = None
     causal: BoolArray | None = None
     latent_names: tuple[str, ...] = ()
+    centre: FloatArray | None = None
+    oracles: Mapping[str, Callable[[], tuple[FloatArray, ...]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,7 @@ class ScoreInput:
     sample_train, task_train, y_train   (m,) targets in long format, sample indexing the rows of codes_train
     sample_test, task_test, y_test  the same for the held-out samples. Without sample_test, task_test[i] is the task of
                             held-out sample i
+    centre                  (d_z,) the point whose orthants are held out one by one; None where that means nothing
     seed                    of the landmarks and permutations some metrics draw; no metric's split depends on it
     """
 
@@ -94,6 +95,7 @@ class ScoreInput:
     sample_test: IntArray | None = None
     task_test: IntArray | None = None
     y_test: FloatArray | None = None
+    centre: FloatArray | None = None
     seed: int = 0
 
 
@@ -103,7 +105,8 @@ class MetricInfo(Info):
     range       lowest and highest value, as an interval
     direction   "higher" or "lower" is better
     assumptions what must hold for the number to mean that
-    needs       what it reads beyond codes: "truth", "task", "causal", "targets", "independent"
+    needs       what it reads beyond codes: "truth", "task", "causal", "targets", "independent",
+                "centre"
     """
 
     tests: Guarantee = "none"

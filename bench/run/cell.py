@@ -234,6 +234,7 @@ def _score(data: Data, encoded: Encoded, spec: RunSpec, found: Registry) -> dict
             sample_test=truth.sample_test,
             task_test=truth.task_test,
             y_test=truth.y_test,
+            centre=truth.centre,
             seed=spec.data_seed,
         ),
         full=spec.budget == "paper",
