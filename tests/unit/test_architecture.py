@@ -44,7 +44,7 @@ def imports(name: str, *, at_top: bool) -> Iterator[str]:
 
 
 SIMULATION = "bench.statistics.coverage"
-"""A command (`python -m bench.statistics.coverage`) that simulates whole boards, though it stands beside the intervals."""
+"""A command that simulates whole boards, though it stands beside the intervals it is about."""
 
 
 def layer(name: str) -> int | None:
