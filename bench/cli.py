@@ -52,6 +52,12 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--seeds", metavar="0-4", help="repetitions (default: 0-2; smoke 0; paper 0-4)")
     run.add_argument("--data-seed", type=int, metavar="S", help="fix the data; the repetitions vary the model alone")
     run.add_argument("--budget", default="standard", help="smoke, standard (default) or paper: data sizes and training")
+    run.add_argument(
+        "--effort",
+        default="1",
+        metavar="1/4,1,4",
+        help="training length in multiples of the learner's own (default: 1)",
+    )
     run.add_argument("--set", action="append", default=[], metavar="NAME.PARAM=VALUE", dest="settings")
     _add_execution(run)
     _add_common(run)

@@ -147,6 +147,7 @@ def newton_step(
     assumptions="every task needs few factors, and groups of factors are shared by tasks",
     needs=("binary",),
     version=2,
+    effort=("steps",),
     budgets={"smoke": {"steps": 40}, "paper": {"steps": 3000}},
     accepts=("vector", "image", "sequence", "graph"),
 )
@@ -158,6 +159,7 @@ def newton_step(
     needs=("binary",),
     version=2,
     defaults={"alpha": 0.0},
+    effort=("steps",),
     budgets={"smoke": {"steps": 40}, "paper": {"steps": 3000}},
     accepts=("vector", "image", "sequence", "graph"),
 )
@@ -169,6 +171,7 @@ def newton_step(
     needs=("binary",),
     version=2,
     defaults={"beta": 0.0},
+    effort=("steps",),
     budgets={"smoke": {"steps": 40}, "paper": {"steps": 3000}},
     accepts=("vector", "image", "sequence", "graph"),
 )

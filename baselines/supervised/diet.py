@@ -47,6 +47,7 @@ class _InstanceHead(nn.Module):
     assumptions="several views of every instance, drawn around von Mises-Fisher cluster centres that span the latents",
     needs=(),
     version=2,
+    effort=("steps",),
     budgets={"smoke": {"steps": 100, "batch_size": 128}, "paper": {"steps": 4000}},
     accepts=("vector", "image", "sequence", "graph"),
 )

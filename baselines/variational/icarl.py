@@ -186,6 +186,7 @@ class _frozen:
     needs=("aux",),
     aux_at_test=True,
     version=2,
+    effort=("steps",),
     budgets={"smoke": {"steps": 100}, "paper": {"steps": 12000, "batch_size": 256, "decoder_variance": 0.003}},
     accepts=("vector", "image", "sequence"),
 )

@@ -77,6 +77,7 @@ class ConditionalPrior(nn.Module):
     needs=("aux",),
     version=2,
     aux_at_test=True,
+    effort=("steps",),
     budgets={"smoke": {"steps": 120}, "paper": {"steps": 12000, "batch_size": 256, "decoder_variance": 0.003}},
     accepts=("vector", "image", "sequence"),
 )
@@ -89,6 +90,7 @@ class ConditionalPrior(nn.Module):
     needs=("aux|targets",),
     version=2,
     defaults={"aux_in_encoder": False},
+    effort=("steps",),
     budgets={"smoke": {"steps": 120}, "paper": {"steps": 12000, "batch_size": 256, "decoder_variance": 0.003}},
     accepts=("vector", "image", "sequence"),
 )

@@ -12,6 +12,7 @@ from bench.api import learner
     paper="Kingma & Welling, ICLR 2014",
     guarantee="none",
     version=2,
+    effort=("steps",),
     budgets={"smoke": {"steps": 120}, "paper": {"steps": 12000, "batch_size": 256, "decoder_variance": 0.003}},
     accepts=("vector", "image", "sequence"),
 )
@@ -22,6 +23,7 @@ from bench.api import learner
     guarantee="none",
     version=2,
     defaults={"beta": 4.0, "full_covariance": False},
+    effort=("steps",),
     budgets={"smoke": {"steps": 120}, "paper": {"steps": 12000, "batch_size": 256, "decoder_variance": 0.003}},
     accepts=("vector", "image", "sequence"),
 )
