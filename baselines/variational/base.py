@@ -13,7 +13,7 @@ al., CVPR 2019) whatever the true mixing is.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -236,17 +236,28 @@ class VariationalLearner(EnsembleLearner):
         rows: dict[str, Rows] = {**extra, "x": self.inputs_(view.x)}
         if self.aux_ is not None:
             rows["aux"] = self.aux_.tensor(view.aux)
-        result = train(
+        return model, self._optimise(model, rows, seeds, device, progress)
+
+    def _optimise(
+        self,
+        model: VariationalNetwork,
+        rows: Mapping[str, Rows],
+        seeds: Sequence[int],
+        device: str,
+        progress: Progress,
+        options: TrainingOptions | None = None,
+    ) -> TrainingResult:
+        """Train the model in place."""
+        return train(
             model,
             model.loss,
             rows,
             seeds=seeds,
-            options=self.options(),
+            options=options or self.options(),
             progress=progress,
             device=device,
             validation_loss=model.bound,
         )
-        return model, result
 
     def _aux_in_encoder(self) -> bool:
         return False
