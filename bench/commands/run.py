@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from bench.commands.execution import closing_words, device_of, execute, warn_of_broken
+from bench.commands.execution import cell_pool, closing_words, device_of, execute, warn_of_broken
 from bench.errors import UsageError
 from bench.registry import discover
 
@@ -29,8 +29,10 @@ def main(options: argparse.Namespace) -> int:
         device=device_of(options.device),
         data_seed=options.data_seed,
         settings=options.settings,
+        threads=options.threads,
     )
-    cells = plan(selection, found)
-    store = Store(options.out, create=True)
-    interrupted = execute(options, cells, store, found)
+    with cell_pool(options, found) as pool:
+        cells = plan(selection, found)
+        store = Store(options.out, create=True)
+        interrupted = execute(options, cells, store, found, pool)
     return closing_words(cells, store, options.out, interrupted=interrupted)

@@ -42,6 +42,7 @@ class Selection:
     device: str = "cpu"
     data_seed: int | None = None
     settings: Sequence[str] = ()
+    threads: int = 1
 
 
 def plan(selection: Selection, registry: Registry) -> list[Cell]:
@@ -79,6 +80,7 @@ def plan(selection: Selection, registry: Registry) -> list[Cell]:
                     learner_params=params[learner.name],
                     dataset_params=params[data.name],
                     data_sha256=data_hash,
+                    threads=selection.threads,
                 )
                 cells.append(Cell(spec, why_not(learner, data) or absent))
     return cells

@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+ADDED_LATER: Mapping[str, Any] = {"threads": 1}
+_NOTHING = object()
+
 
 @dataclass(frozen=True)
 class RunSpec:
@@ -21,6 +24,7 @@ class RunSpec:
     budget        "smoke", "standard" or "paper"
     device        "cpu" or "cuda"
     data_sha256   hash of the file the dataset reads, "" for generated data
+    threads       of the numerical libraries: sums are taken in another order with another number, and scores change
     """
 
     learner: str
@@ -35,6 +39,7 @@ class RunSpec:
     learner_params: Mapping[str, Any] = field(default_factory=dict)
     dataset_params: Mapping[str, Any] = field(default_factory=dict)
     data_sha256: str = ""
+    threads: int = 1
 
     @property
     def key(self) -> str:
@@ -42,8 +47,12 @@ class RunSpec:
         return hashlib.sha256(self.canonical().encode()).hexdigest()[:16]
 
     def canonical(self) -> str:
-        """JSON with sorted keys and no spaces: equal specs give equal strings."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        """JSON with sorted keys and no spaces: equal specs give equal strings.
+
+        A field that was added later is left out at its default: cells that were stored before keep their keys.
+        """
+        values = {name: value for name, value in asdict(self).items() if ADDED_LATER.get(name, _NOTHING) != value}
+        return json.dumps(values, sort_keys=True, separators=(",", ":"))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RunSpec:

@@ -11,9 +11,9 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from bench.errors import UsageError
 
@@ -59,6 +59,15 @@ class Store:
     def put(self, key: str, record: Mapping[str, Any]) -> None:
         """Write one record; replaces an older one of the same cell."""
         write_json(self.root / "runs" / f"{key}.json", record)
+
+    def put_codes(self, key: str, codes: Mapping[str, Any]) -> None:
+        """Write a cell's codes (float32), before its record: where there is a record, its codes are there."""
+        import numpy as np
+
+        def write(file: IO[bytes]) -> None:
+            np.savez_compressed(file, allow_pickle=False, **{name: a.astype(np.float32) for name, a in codes.items()})
+
+        write_aside(self.codes_path(key), write)
 
     def get(self, key: str) -> Record | None:
         path = self.root / "runs" / f"{key}.json"
@@ -118,12 +127,18 @@ def write_json(path: str | Path, value: Any) -> None:
 
 def write_text(path: str | Path, text: str) -> None:
     """Write aside, then rename: a reader sees the old file or the new one, never a part."""
+    data = text.encode("utf-8")
+    write_aside(path, lambda file: file.write(data))
+
+
+def write_aside(path: str | Path, write: Callable[[IO[bytes]], Any]) -> None:
+    """Have a file written under another name, then renamed; nothing is left where that fails."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            write(file)
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:

@@ -1,0 +1,56 @@
+"""What plugins import at their top, read from the source: imported once for all cells, without the plugins."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+from collections.abc import Iterable
+from pathlib import Path
+
+from bench.registry import BUILTIN_PACKAGES
+
+ROOT = Path(__file__).resolve().parents[3]
+OURS = (*BUILTIN_PACKAGES, "bench")
+
+
+def foreign_imports(modules: Iterable[str]) -> list[str]:
+    """Modules of installed packages that our modules import at their top, directly or through others of ours.
+
+    modules   dotted names; only ours are read
+    """
+    seen: set[str] = set()
+    foreign: set[str] = set()
+    waiting = [name for name in modules if _is_ours(name)]
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        for imported in _imports(name):
+            if _is_ours(imported):
+                waiting.append(imported)
+            else:
+                foreign.add(imported)
+    return sorted(name for name in foreign if importlib.util.find_spec(name.split(".")[0]) is not None)
+
+
+def _is_ours(name: str) -> bool:
+    return name.split(".")[0] in OURS
+
+
+def _imports(name: str) -> list[str]:
+    path = ROOT.joinpath(*name.split("."))
+    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    try:
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, ValueError):
+        return []
+    found: list[str] = []
+    for node in tree.body:
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.append(node.module)
+            if _is_ours(node.module):  # `from mtlcm import network` names a module too
+                found += [f"{node.module}.{alias.name}" for alias in node.names]
+    return [name for name in found if name != "__future__"]
