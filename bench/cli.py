@@ -53,6 +53,13 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--data-seed", type=int, metavar="S", help="fix the data; the repetitions vary the model alone")
     run.add_argument("--budget", default="standard", help="smoke, standard (default) or paper: data sizes and training")
     run.add_argument("--set", action="append", default=[], metavar="NAME.PARAM=VALUE", dest="settings")
+    run.add_argument(
+        "--judge",
+        nargs="?",
+        const="",
+        metavar="SALT",
+        help="data seeds no learner can guess; SALT repeats a judged run",
+    )
     _add_execution(run)
     _add_common(run)
     run.set_defaults(command="run")

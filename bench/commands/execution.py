@@ -51,9 +51,7 @@ def cell_pool(options: argparse.Namespace, found: Registry) -> Iterator[Pool]:
             yield pool
 
 
-def execute(
-    options: argparse.Namespace, cells: Sequence[Cell], store: Store, found: Registry, pool: Pool
-) -> bool:
+def execute(options: argparse.Namespace, cells: Sequence[Cell], store: Store, found: Registry, pool: Pool) -> bool:
     """Bring every cell to a record, running what is not done; True if interrupted."""
     store.put_plan((cell.spec.key, asdict(cell.spec)) for cell in cells)
     todo = _still_to_do(cells, store, fresh=options.fresh)
@@ -64,9 +62,7 @@ def execute(
     return bool(todo) and _run_cells(options, todo, store, found, pool)
 
 
-def _run_cells(
-    options: argparse.Namespace, todo: Sequence[Cell], store: Store, found: Registry, pool: Pool
-) -> bool:
+def _run_cells(options: argparse.Namespace, todo: Sequence[Cell], store: Store, found: Registry, pool: Pool) -> bool:
     from bench.commands.display import Display
     from bench.run.cell import job_of
     from bench.run.executors import local
@@ -76,7 +72,7 @@ def _run_cells(
     at_once = options.jobs or (1 if specs[0].device == "cuda" else max(1, usable_cores() // options.threads))
     limits = local.Limits(options.timeout or TIMEOUT_S[options.budget], options.memory_limit)
     groups = _fitted_together(specs, found) if options.share else [[spec] for spec in specs]
-    jobs = [job_of(group, found, threads=options.threads) for group in groups]
+    jobs = [job_of(group, found, threads=options.threads, salt=store.salt) for group in groups]
     with Display(len(specs), at_once) as display, _killed_as_interrupted():
         outcomes = local.run(jobs, pool, at_once=at_once, limits=limits, on_change=display.show)
         try:
@@ -163,6 +159,17 @@ def closing_words(cells: Sequence[Cell], store: Store, out: str, *, interrupted:
         print(f"some cells failed: python -m bench status --out {out}", file=sys.stderr)
         return EXIT_FAILED
     return EXIT_OK
+
+
+def require_fence() -> None:
+    """Raise UsageError where a judged run would not be one: where learners could read its salt."""
+    from bench.run.executors.confine import landlock_version
+
+    if not landlock_version():
+        raise UsageError(
+            "a judged run needs a kernel that closes files to learners (Landlock: Linux 5.13 or later), this one does"
+            " not; run it elsewhere, or without --judge"
+        )
 
 
 def device_of(wanted: str) -> str:

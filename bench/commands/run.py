@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from bench.commands.execution import cell_pool, closing_words, device_of, execute, warn_of_broken
+from bench.commands.execution import cell_pool, closing_words, device_of, execute, require_fence, warn_of_broken
 from bench.errors import UsageError
 from bench.registry import discover
 
@@ -16,7 +16,7 @@ def main(options: argparse.Namespace) -> int:
     if not options.all and not (options.learners or options.datasets):
         raise UsageError("nothing selected: give --all, or --learners and/or --datasets")
     from bench.run.plan import Selection, parse_seeds, plan
-    from bench.run.store import Store
+    from bench.run.store import Store, salt_for
 
     found = discover(options.plugin)
     warn_of_broken(found)
@@ -30,9 +30,12 @@ def main(options: argparse.Namespace) -> int:
         data_seed=options.data_seed,
         settings=options.settings,
         threads=options.threads,
+        salt=salt_for(options.out, options.judge),
     )
+    if selection.salt:
+        require_fence()
     with cell_pool(options, found) as pool:
         cells = plan(selection, found)
-        store = Store(options.out, create=True)
+        store = Store(options.out, create=True, salt=selection.salt)
         interrupted = execute(options, cells, store, found, pool)
     return closing_words(cells, store, options.out, interrupted=interrupted)

@@ -11,7 +11,7 @@ from bench.api import Data, DatasetInfo, LearnerInfo
 from bench.metrics.base import MetricInfo
 from bench.registry import Registry
 from bench.run import provenance
-from bench.run.learning import Encoded, Inputs, Learning, LearningFailed, Learns, Work
+from bench.run.learning import Encoded, Inputs, Learning, LearningFailed, Learns, Work, silent
 from bench.run.meter import Meter, resident_mib
 from bench.run.outcome import failure, json_values
 from bench.run.spec import RunSpec
@@ -63,22 +63,18 @@ class Outcome:
     codes: Mapping[str, Codes] = field(default_factory=dict)
 
 
-def job_of(specs: Sequence[RunSpec], found: Registry, *, threads: int = 1) -> Job:
-    """The job of cells that share data, parameters and machine."""
+def job_of(specs: Sequence[RunSpec], found: Registry, *, threads: int = 1, salt: str = "") -> Job:
+    """The job of cells that share data, parameters and machine; ``salt`` is that of a judged run."""
     spec = specs[0]
-    return Job(
-        specs,
-        found.learner(spec.learner),
-        found.dataset(spec.dataset),
-        found.foreign_metrics(),
-        threads,
-        provenance.stamp(spec.device, threads, found.learner(spec.learner), found.dataset(spec.dataset)),
-    )
+    learner, dataset = found.learner(spec.learner), found.dataset(spec.dataset)
+    # the process that scores imports them: in a judged run nothing that also brings learners
+    learning = {info.origin for info in found.learners.values()} if salt else set()
+    metrics = [info for info in found.foreign_metrics() if info.origin not in learning]
+    stamp = provenance.stamp(spec.device, threads, learner, dataset)
+    return Job(specs, learner, dataset, metrics, threads, stamp | ({"salt": salt} if salt else {}))
 
 
-def run_cells(
-    job: Job, learning: Learns | None = None, *, progress: Progress = lambda fraction, text="": None
-) -> Iterator[Outcome]:
+def run_cells(job: Job, learning: Learns | None = None, *, progress: Progress = silent) -> Iterator[Outcome]:
     """Run the job's cells; yields their outcomes in order.
 
     learning   who fits and encodes; None: this process does, for tests and profiles
@@ -136,7 +132,8 @@ def run_cells(
             yield Outcome(one, finished(one, _failure(error), Meter(one.device)))
         return
     for index, one in enumerate(specs):
-        own, codes = Meter(one.device, learning.pid), {}
+        own = Meter(one.device, learning.pid)
+        codes: dict[str, Codes] = {}
         try:
             with own.peak_memory("encode_peak_mib"), own.phase("encode"):
                 encoded = pupil.encode(index)
@@ -225,5 +222,3 @@ def _score(job: Job, data: Data, encoded: Encoded, spec: RunSpec) -> dict[str, A
         plugins={info.name: registry.load(info) for info in job.metrics},
     )
     return {name: json_values(asdict(score), f"metric {name}") for name, score in scores.items()}
-
-

@@ -26,6 +26,10 @@ PROGRESS_S = 0.1
 Progress = Callable[[float, str], None]
 
 
+def silent(fraction: float, message: str = "") -> None:
+    """Progress that nobody is told."""
+
+
 @dataclass(frozen=True)
 class Work:
     """What a learner is told to do: who it is, with which parameters, for which model seeds (a fitted learner each)."""
@@ -83,7 +87,7 @@ class Learning:
 
     pid: int | None = None
 
-    def __init__(self, progress: Progress = lambda fraction, message="": None) -> None:
+    def __init__(self, progress: Progress = silent) -> None:
         self._progress = progress
 
     def prepare(self, work: Work, view: TrainView) -> Mapping[str, Any]:
@@ -107,9 +111,7 @@ class Learning:
             self._learner.fit(self._view, seed=first, device=work.device, progress=self._progress)
             self._fitted = [self._learner]
         if len(self._fitted) != len(work.seeds):
-            raise BadCodes(
-                f"{work.info.name}.fit_many gave {len(self._fitted)} learners for {len(work.seeds)} seeds"
-            )
+            raise BadCodes(f"{work.info.name}.fit_many gave {len(self._fitted)} learners for {len(work.seeds)} seeds")
         if torch:
             torch.cuda.synchronize()
             return {"device_peak_mib": torch.cuda.max_memory_allocated() / 2**20}
@@ -307,4 +309,3 @@ def _machine(device: str) -> dict[str, Any]:
     import torch
 
     return {"gpu": torch.cuda.get_device_name(0)}
-

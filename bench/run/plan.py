@@ -12,7 +12,7 @@ from bench import registry as registry_module
 from bench.api import BUDGETS, BadData, DatasetInfo, Info, LearnerInfo, MissingData
 from bench.errors import UsageError, unknown
 from bench.registry import Registry
-from bench.run.spec import RunSpec, derive_seed
+from bench.run.spec import RunSpec, derive_data_seed, derive_seed
 
 NEED_WORDS = {
     "targets": "targets",
@@ -21,6 +21,7 @@ NEED_WORDS = {
     "binary": "binary targets",
     "truth": "the true latents",
 }
+ONE_FILE = "comes in one file with the dataset, which a judged run does not take: move one of them"
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Selection:
-    """What the user asked for; names may be patterns (``*-causal``), empty means all."""
+    """What the user asked for; names may be patterns (``*-causal``), empty means all.
+
+    salt   of a judged run: goes into the data seeds, see ``spec.derive_data_seed``
+    """
 
     learners: Sequence[str] = ()
     datasets: Sequence[str] = ()
@@ -43,6 +47,7 @@ class Selection:
     data_seed: int | None = None
     settings: Sequence[str] = ()
     threads: int = 1
+    salt: str = ""
 
 
 def plan(selection: Selection, registry: Registry) -> list[Cell]:
@@ -71,7 +76,7 @@ def plan(selection: Selection, registry: Registry) -> list[Cell]:
                     learner=learner.name,
                     dataset=data.name,
                     repetition=repetition,
-                    data_seed=derive_seed("data", data.name, base),
+                    data_seed=derive_data_seed(data.name, base, selection.salt),
                     model_seed=derive_seed("model", learner.name, data.name, repetition),
                     budget=selection.budget,
                     device=selection.device,
@@ -82,7 +87,8 @@ def plan(selection: Selection, registry: Registry) -> list[Cell]:
                     data_sha256=data_hash,
                     threads=selection.threads,
                 )
-                cells.append(Cell(spec, why_not(learner, data) or absent))
+                shared = selection.salt and learner.origin == data.origin
+                cells.append(Cell(spec, why_not(learner, data) or absent or (ONE_FILE if shared else "")))
     return cells
 
 

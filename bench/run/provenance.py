@@ -17,6 +17,7 @@ from typing import Any
 
 from bench import __version__
 from bench.api import Info
+from bench.run.executors.confine import protection
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES_OF_OURS = ("bench", "datasets", "mtlcm", "baselines")
@@ -73,6 +74,7 @@ def stamp(device: str, threads: int, *plugins: Info) -> dict[str, Any]:
         **software(),
         "plugins": {info.name: {"origin": info.origin, "sha256": _hash_of(info)} for info in plugins},
         "hardware": dict(hardware()),
+        "isolation": protection(),
         "device": device,
         "threads": threads,
     }

@@ -59,7 +59,16 @@ class RunSpec:
         return cls(**values)
 
 
-def derive_seed(*parts: object) -> int:
-    """A seed in [0, 2**32) from the parts' names: independent streams that stay the same when others are added."""
+def derive_seed(*parts: object, bits: int = 32) -> int:
+    """A seed in [0, 2**bits) from the parts' names: independent streams that stay the same when others are added."""
     text = json.dumps([str(part) for part in parts])
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[: bits // 8], "big")
+
+
+def derive_data_seed(dataset: str, base: int, salt: str = "") -> int:
+    """The seed of a dataset's draw number ``base``.
+
+    With a salt, which no learner is told, it has 128 bits, so that nobody finds it by trying; without, anybody can
+    derive it, which is what published results are for.
+    """
+    return derive_seed("data", dataset, base, salt, bits=128) if salt else derive_seed("data", dataset, base)

@@ -34,6 +34,9 @@ CHUNK = 2**20
 DTYPES = {f"{sign}{kind}" for kind in ("i2", "i4", "i8", "u2", "u4", "u8", "f2", "f4", "f8") for sign in "<>"}
 DTYPES |= {"|b1", "|i1", "|u1"}
 
+Layout = tuple[str, Any, tuple[int, ...], Any]
+"""Of one array: name, dtype, shape, order."""
+
 
 class Malformed(Exception):
     """What came through the pipe is no message; the text says why."""
@@ -82,7 +85,7 @@ class Decoder:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._bytes = bytearray()
-        self._header: tuple[Message, list[tuple[str, Any, tuple[int, ...], str]], int] | None = None
+        self._header: tuple[Message, list[Layout], int] | None = None
 
     def feed(self, data: bytes) -> list[Message]:
         self._bytes += data
@@ -201,7 +204,7 @@ def strict_json(text: str | bytes) -> Any:
         raise ValueError("nested too deep") from None
 
 
-def _header(text: bytes, limit: int) -> tuple[Message, list[tuple[str, Any, tuple[int, ...], str]], int]:
+def _header(text: bytes, limit: int) -> tuple[Message, list[Layout], int]:
     import numpy as np
 
     def expect(condition: Any, what: str) -> None:
@@ -215,7 +218,7 @@ def _header(text: bytes, limit: int) -> tuple[Message, list[tuple[str, Any, tupl
     expect(isinstance(header, dict) and set(header) == {"type", "values", "arrays"}, "header lacks its parts")
     expect(isinstance(header["type"], str) and isinstance(header["values"], dict), "header has parts of other types")
     expect(isinstance(header["arrays"], list) and len(header["arrays"]) <= MAX_ARRAYS, "arrays are no short list")
-    layout: list[tuple[str, Any, tuple[int, ...], str]] = []
+    layout: list[Layout] = []
     size = 0
     for item in header["arrays"]:
         expect(isinstance(item, list) and len(item) == 4, "array is not described by four words")
@@ -229,7 +232,7 @@ def _header(text: bytes, limit: int) -> tuple[Message, list[tuple[str, Any, tupl
     return Message(header["type"], plain(header["values"])), layout, size
 
 
-def _arrays(data: memoryview, layout: list[tuple[str, Any, tuple[int, ...], str]]) -> Iterator[tuple[str, Any]]:
+def _arrays(data: memoryview, layout: list[Layout]) -> Iterator[tuple[str, Any]]:
     import numpy as np
 
     at = 0
@@ -239,4 +242,3 @@ def _arrays(data: memoryview, layout: list[tuple[str, Any, tuple[int, ...], str]
         flat.view(np.uint8)[:] = np.frombuffer(data[at : at + size], np.uint8)
         at += size
         yield name, flat.reshape(shape, order=order)
-

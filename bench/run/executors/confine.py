@@ -134,7 +134,9 @@ def _open_paths(folder: str, hidden: set[str]) -> Iterator[str]:
         return
     with contextlib.suppress(OSError):
         for entry in sorted(os.listdir(folder)):
-            yield from _open_paths(os.path.join(folder, entry), hidden)
+            path = os.path.join(folder, entry)
+            if not os.path.islink(path):  # what a link leads to is opened, or stays closed, where it lies
+                yield from _open_paths(path, hidden)
 
 
 def _writing() -> int:

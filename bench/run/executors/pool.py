@@ -27,6 +27,8 @@ from bench.run.wire import Channel, Closed, Malformed
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 ANSWER_S = 120.0
+# a socket's path has at most 107 characters, of which multiprocessing takes 33 and we 26
+LONGEST_PLACE, SHORT_PLACES = 48, ("/tmp", "/var/tmp", "/dev/shm")
 
 
 @dataclass
@@ -179,22 +181,18 @@ class Pool:
         raise UsageError("the process that starts the cells cannot be started or ends at once; see above for its words")
 
     def _begin(self) -> socket.socket:
-        try:
-            self._scratch = tempfile.mkdtemp(prefix="bench-")
-        except OSError as error:
-            raise UsageError(
-                f"no temporary folder can be made in '{tempfile.gettempdir()}': {error.strerror}; set TMPDIR"
-            ) from None
+        self._scratch = _scratch_folder()
         near, far = socket.socketpair()
         code = (
             "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1));"
             "from bench.run.executors.zygote import main; main(sys.argv[1:])"
         )
+        search_path = [os.path.abspath(path) for path in sys.path]
+        words = [json.dumps(search_path), str(far.fileno()), json.dumps(self._closed), self._scratch]
         environment = os.environ | dict.fromkeys(THREAD_VARIABLES, str(self.threads))
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", code, json.dumps([os.path.abspath(path) for path in sys.path])]
-                + [str(far.fileno()), json.dumps(self._closed), self._scratch],
+                [sys.executable, "-P", "-c", code, *words],
                 pass_fds=[far.fileno()],
                 stdin=subprocess.DEVNULL,
                 env=environment,
@@ -208,3 +206,16 @@ class Pool:
         modules, self._imported = sorted(self._imported), set()
         self.preload(modules)
         return near
+
+
+def _scratch_folder() -> str:
+    """A new temporary folder, short enough by name for the sockets that a learner's own processes make in it."""
+    try:
+        usual = tempfile.gettempdir()
+        for place in (usual, *SHORT_PLACES):
+            if len(place) <= LONGEST_PLACE:
+                with contextlib.suppress(OSError):
+                    return tempfile.mkdtemp(prefix="bench-", dir=place)
+        return tempfile.mkdtemp(prefix="bench-", dir=usual)
+    except OSError as error:
+        raise UsageError(f"no temporary folder can be made: {error.strerror}; set TMPDIR to one with room") from None
