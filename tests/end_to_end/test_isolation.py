@@ -18,6 +18,7 @@ import pytest
 
 from bench.run.executors.confine import landlock_version
 from tests.conftest import ROOT, Run
+from tests.end_to_end.kill_loop import rounds
 
 PLUGINS = ROOT / "tests" / "end_to_end" / "plugins"
 TOY, HOSTILE = PLUGINS / "toy.py", PLUGINS / "hostile.py"
@@ -172,6 +173,12 @@ def test_a_run_that_is_killed_leaves_nothing(tmp_path: Path, scratch: Path, numb
     if number != signal.SIGKILL:
         assert process.returncode == 130
         assert "the same command resumes where it stopped" in stderr
+
+
+def test_kills_at_any_moment_cost_nothing_that_was_done() -> None:
+    found = rounds(4, seed=1)
+    assert found["live processes"] == found["entries left"] == 0, found
+    assert found["records as without kills"], found
 
 
 def test_a_cell_whose_supervisor_is_killed_is_recorded(tmp_path: Path, scratch: Path) -> None:
