@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +19,7 @@ import psutil
 import pytest
 
 from bench.run.executors.confine import landlock_version
+from bench.run.provenance import usable_cores
 from tests.conftest import ROOT, Run
 from tests.end_to_end.kill_loop import rounds
 
@@ -135,14 +138,16 @@ def test_shared_generators_differ_from_cell_to_cell(bench: Run, tmp_path: Path, 
     assert len({history["numpy"] for history in found}) == len({history["python"] for history in found}) == 3
 
 
-def start(tmp_path: Path, scratch: Path, *learners: str) -> subprocess.Popen[str]:
+def start(
+    tmp_path: Path, scratch: Path, *learners: str, root: Path = ROOT, jobs: int | None = None
+) -> subprocess.Popen[str]:
     """A run of these learners, going."""
     command = [sys.executable, "-m", "bench", "run", "--learners", ",".join(learners), "--datasets", "toy"]
     command += ["--budget", "smoke", "--seeds", "0", "--plugin", str(TOY), "--plugin", str(HOSTILE), "--out", "r"]
     return subprocess.Popen(
-        [*command, "--timeout", "500", "--jobs", str(len(learners))],
+        [*command, "--timeout", "500", "--jobs", str(jobs or len(learners))],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(scratch)},
+        env={**os.environ, "PYTHONPATH": str(root), "TMPDIR": str(scratch)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -210,3 +215,76 @@ def test_a_file_in_the_working_folder_does_not_replace_the_standard_library(
     (tmp_path / f"{module}.py").write_text("raise SystemExit('shadowed')\n")
     done = bench("run", "--learners", "raw", "--datasets", "linear-causal", "--budget", "smoke", "--out", "r")
     assert done.returncode == 0, done.stderr
+
+
+def checkout(folder: Path) -> Path:
+    """A copy of the code under version control, all of it committed."""
+    copy = folder / "copy"
+    for package in ("bench", "datasets", "mtlcm", "baselines"):
+        shutil.copytree(ROOT / package, copy / package, ignore=shutil.ignore_patterns("__pycache__"))
+    git = ["git", "-C", str(copy), "-c", "user.name=a", "-c", "user.email=a@b"]
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "all"]):
+        subprocess.run([*git, *words], check=True)
+    return copy
+
+
+def test_records_name_the_code_that_ran(bench: Run, tmp_path: Path) -> None:
+    """A clean checkout is clean; a file nobody added, a plugin's content and an edit in mid-run are in the record."""
+    copy = checkout(tmp_path)
+    command = ("run", "--learners", "toy-copy", "--datasets", "toy", "--budget", "smoke", "--seeds", "0")
+    command += ("--plugin", str(TOY))
+    here = {"PYTHONPATH": str(copy)}
+
+    def provenance(out: str, name: str = "toy-copy") -> dict[str, Any]:
+        found: dict[str, Any] = records(tmp_path / out)[name]["provenance"]
+        return found
+
+    assert bench(*command, "--out", "clean", environment=here).returncode == 0
+    clean = provenance("clean")
+    assert clean["git_dirty"] is False
+    assert len(clean["code_sha256"]) == 64
+    assert clean["plugins"]["toy-copy"]["origin"] == str(TOY)
+    assert clean["plugins"]["toy-copy"]["sha256"] == hashlib.sha256(TOY.read_bytes()).hexdigest()
+
+    process = start(tmp_path, Path(tempfile.gettempdir()), "toy-copy", "toy-slow", root=copy, jobs=1)
+    wait_for(lambda: (tmp_path / "r").exists() and "toy-copy" in records(tmp_path / "r"))
+    (copy / "baselines" / "__init__.py").write_text("# edited\n")
+    process.communicate(timeout=60)
+    assert provenance("r", "toy-copy")["git_dirty"] is False
+    edited = provenance("r", "toy-slow")
+    assert edited["git_dirty"] is True
+    assert edited["edited_while_running"] == ["baselines/__init__.py"]
+    assert edited["code_sha256"] == clean["code_sha256"]
+
+    subprocess.run(["git", "-C", str(copy), "checkout", "-q", "."], check=True)
+    (copy / "baselines" / "new.py").write_text("# nobody has added this\n")
+    assert bench(*command, "--out", "untracked", environment=here).returncode == 0
+    assert provenance("untracked")["git_dirty"] is True
+    assert provenance("untracked")["code_sha256"] != clean["code_sha256"]
+
+
+def test_what_a_plugin_changes_at_its_import_stays_with_it(bench: Run, tmp_path: Path) -> None:
+    """A plugin that sets torch's default type, or replaces a metric, when it is imported changes no other cell."""
+    (tmp_path / "mean.py").write_text(
+        "import torch\nimport bench.metrics.evaluate\nfrom bench.api import learner\n"
+        "torch.set_default_dtype(torch.float64)\nbench.metrics.evaluate.evaluate = lambda *a, **k: {}\n"
+        "@learner('mean', guarantee='none', paper='none')\nclass Mean:\n"
+        "    def __init__(self, *, scale: float = 1.0): ...\n"
+        "    def fit(self, view, *, seed, device, progress): return self\n"
+        "    def encode(self, x, aux=None): return x.astype(float)\n"
+    )
+    command = ("run", "--datasets", "linear-causal", "--budget", "smoke", "--seeds", "0", "--plugin", "mean.py")
+    assert bench(*command, "--learners", "mean,ivae", "--out", "both").returncode == 0
+    assert bench(*command, "--learners", "ivae", "--out", "alone").returncode == 0
+    both, alone = records(tmp_path / "both"), records(tmp_path / "alone")
+    assert both["ivae"]["metrics"] == alone["ivae"]["metrics"]
+    assert both["mean"]["metrics"]["mcc"]["value"] is not None
+
+
+def test_cores_are_those_the_scheduler_gives() -> None:
+    before = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(before)})
+        assert usable_cores() == 1
+    finally:
+        os.sched_setaffinity(0, before)
