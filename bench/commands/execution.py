@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bench.run.spec import RunSpec
     from bench.run.store import Store
 
-PRELOADED = ("bench.run.cell", "bench.metrics.evaluate", "bench.run.references", "bench.toolkit.inputs")
+PRELOADED = ("bench.run.cell", "bench.metrics.evaluate", "bench.run.references", "psutil", "threadpoolctl")
 TIMEOUT_S = {"smoke": 120.0, "standard": 900.0, "paper": 6 * 3600.0}
 
 
