@@ -59,6 +59,13 @@ def _parser() -> argparse.ArgumentParser:
         help="training length in multiples of the learner's own (default: 1)",
     )
     run.add_argument("--set", action="append", default=[], metavar="NAME.PARAM=VALUE", dest="settings")
+    run.add_argument(
+        "--judge",
+        nargs="?",
+        const="",
+        metavar="SALT",
+        help="data seeds no learner can guess; SALT repeats a judged run",
+    )
     _add_execution(run)
     _add_common(run)
     run.set_defaults(command="run")

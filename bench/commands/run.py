@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from bench.commands.execution import closing_words, device_of, execute, warn_of_broken
+from bench.commands.execution import cell_pool, closing_words, device_of, execute, require_fence, warn_of_broken
 from bench.errors import UsageError
 from bench.registry import discover
 
@@ -17,7 +17,7 @@ def main(options: argparse.Namespace) -> int:
         raise UsageError("nothing selected: give --all, or --learners and/or --datasets")
     from bench.run.effort import parse_efforts
     from bench.run.plan import Selection, parse_seeds, plan
-    from bench.run.store import Store
+    from bench.run.store import Store, salt_for
 
     found = discover(options.plugin)
     warn_of_broken(found)
@@ -30,9 +30,14 @@ def main(options: argparse.Namespace) -> int:
         device=device_of(options.device),
         data_seed=options.data_seed,
         settings=options.settings,
+        threads=options.threads,
+        salt=salt_for(options.out, options.judge),
         efforts=parse_efforts(options.effort),
     )
-    cells = plan(selection, found)
-    store = Store(options.out, create=True)
-    interrupted = execute(options, cells, store, found)
+    if selection.salt:
+        require_fence()
+    with cell_pool(options, found) as pool:
+        cells = plan(selection, found)
+        store = Store(options.out, create=True, salt=selection.salt)
+        interrupted = execute(options, cells, store, found, pool)
     return closing_words(cells, store, options.out, interrupted=interrupted)

@@ -13,7 +13,7 @@ from bench.api import BUDGETS, BadData, DatasetInfo, Info, LearnerInfo, MissingD
 from bench.errors import UsageError, unknown
 from bench.registry import Registry
 from bench.run.effort import efforts_of
-from bench.run.spec import RunSpec, derive_seed
+from bench.run.spec import RunSpec, derive_data_seed, derive_seed
 
 NEED_WORDS = {
     "targets": "targets",
@@ -22,6 +22,7 @@ NEED_WORDS = {
     "binary": "binary targets",
     "truth": "the true latents",
 }
+ONE_FILE = "comes in one file with the dataset, which a judged run does not take: move one of them"
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Selection:
-    """What the user asked for; names may be patterns (``*-causal``), empty means all."""
+    """What the user asked for; names may be patterns (``*-causal``), empty means all.
+
+    salt   of a judged run: goes into the data seeds, see ``spec.derive_data_seed``
+    """
 
     learners: Sequence[str] = ()
     datasets: Sequence[str] = ()
@@ -43,6 +47,8 @@ class Selection:
     device: str = "cpu"
     data_seed: int | None = None
     settings: Sequence[str] = ()
+    threads: int = 1
+    salt: str = ""
     efforts: Sequence[float] = (1.0,)
 
 
@@ -79,7 +85,7 @@ def plan(selection: Selection, registry: Registry) -> list[Cell]:
                     learner=learner.name,
                     dataset=data.name,
                     repetition=repetition,
-                    data_seed=derive_seed("data", data.name, base),
+                    data_seed=derive_data_seed(data.name, base, selection.salt),
                     model_seed=derive_seed("model", learner.name, data.name, repetition),
                     budget=selection.budget,
                     device=selection.device,
@@ -88,9 +94,11 @@ def plan(selection: Selection, registry: Registry) -> list[Cell]:
                     learner_params=params[learner.name],
                     dataset_params=params[data.name],
                     data_sha256=data_hash,
+                    threads=selection.threads,
                     effort=effort,
                 )
-                cells.append(Cell(spec, why_not(learner, data) or absent))
+                shared = selection.salt and learner.origin == data.origin
+                cells.append(Cell(spec, why_not(learner, data) or absent or (ONE_FILE if shared else "")))
     return cells
 
 
