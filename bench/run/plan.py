@@ -52,7 +52,8 @@ def plan(selection: Selection, registry: Registry) -> list[Cell]:
     if selection.budget not in BUDGETS:
         raise unknown("budget", selection.budget, BUDGETS)
     learners = [registry.learners[name] for name in _select("learner", selection.learners, registry.learners)]
-    datasets = [registry.datasets[name] for name in _select("dataset", selection.datasets, registry.datasets)]
+    usual = [name for name, info in registry.datasets.items() if not info.on_request or name in selection.datasets]
+    datasets = [registry.datasets[name] for name in _select("dataset", selection.datasets, usual)]
     settings = parse_settings(selection.settings, registry)
     params = {
         info.name: resolve(info, selection.budget, settings.get(info.name, {})) for info in [*learners, *datasets]

@@ -26,12 +26,14 @@ HELD_OUT, TRAIN_SHARE = 0.2, 0.8
     summary="a file of yours, --data FILE: x, y, task, optional aux and labels; latents unknown",
     provides=("targets", "aux", "labels", "binary"),
     truth=False,
+    on_request=True,
 )
 @dataset(
     "own-with-truth",
     paper="your own",
     summary="a file of yours, --data FILE, that holds the true latents z as well",
     provides=("targets", "aux", "labels", "binary"),
+    on_request=True,
 )
 def load(*, seed: int, path: str = "", columns: str = "", latents: int = 0) -> Data:
     """The file at ``path``.
