@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from bench import registry as registry_module
 from bench.api import Info
+from bench.commands.terminal import counted
 from bench.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, UsageError
 from bench.registry import Registry
 
 if TYPE_CHECKING:
+    from bench.run.executors.local import Limits
     from bench.run.executors.pool import Pool
     from bench.run.plan import Cell
     from bench.run.spec import RunSpec
@@ -54,7 +56,7 @@ def cell_pool(options: argparse.Namespace, found: Registry) -> Iterator[Pool]:
 def execute(options: argparse.Namespace, cells: Sequence[Cell], store: Store, found: Registry, pool: Pool) -> bool:
     """Bring every cell to a record, running what is not done; True if interrupted."""
     store.put_plan((cell.spec.key, asdict(cell.spec)) for cell in cells)
-    todo = _still_to_do(cells, store, fresh=options.fresh)
+    todo = still_to_do(cells, store, found, fresh=options.fresh)
     for cell in cells:
         if cell.skip:
             store.put(cell.spec.key, _skipped(cell))
@@ -70,7 +72,7 @@ def _run_cells(options: argparse.Namespace, todo: Sequence[Cell], store: Store, 
 
     specs = [cell.spec for cell in todo]
     at_once = options.jobs or (1 if specs[0].device == "cuda" else max(1, usable_cores() // options.threads))
-    limits = local.Limits(options.timeout or TIMEOUT_S[options.budget], options.memory_limit)
+    limits = limits_of(options)
     groups = _fitted_together(specs, found) if options.share else [[spec] for spec in specs]
     jobs = [job_of(group, found, threads=options.threads, salt=store.salt) for group in groups]
     with Display(len(specs), at_once) as display, _killed_as_interrupted():
@@ -115,10 +117,25 @@ def _fitted_together(specs: Sequence[RunSpec], found: Registry) -> list[list[Run
     return list(groups.values())
 
 
-def _still_to_do(cells: Iterable[Cell], store: Store, *, fresh: bool) -> list[Cell]:
+def limits_of(options: argparse.Namespace) -> Limits:
+    """What one cell may cost, by option or budget."""
+    from bench.run.executors.local import Limits
+
+    return Limits(options.timeout or TIMEOUT_S[options.budget], options.memory_limit)
+
+
+def still_to_do(cells: Iterable[Cell], store: Store | None, found: Registry, *, fresh: bool) -> list[Cell]:
+    """The cells to run: not done yet, or done before a plugin brought a metric that they have no value of."""
+    added = {info.name for info in found.foreign_metrics()}
+
     def done(cell: Cell) -> bool:
-        record = store.get(cell.spec.key)
-        return record is not None and record["status"] == "ok"
+        record = store.get(cell.spec.key) if store else None
+        if record is None or record["status"] != "ok":
+            return False
+        scores = record.get("metrics", {})
+        # metrics of plugins read the true latents: only where MCC has a value would they have one
+        has_truth = (scores.get("mcc") or {}).get("value") is not None
+        return not has_truth or added <= set(scores)
 
     # two paper settings may share a cell: it is run once
     unique = {cell.spec.key: cell for cell in cells}.values()
@@ -142,7 +159,8 @@ def _announce(cells: Sequence[Cell], todo: Sequence[Cell]) -> None:
     skipped: dict[str, int] = Counter(cell.skip for cell in cells if cell.skip)
     total = len({cell.spec.key for cell in cells})
     done = total - len(todo) - sum(skipped.values())
-    print(f"{total} cells: {len(todo)} to run, {done} done before, {sum(skipped.values())} do not apply")
+    apply = "does not apply" if sum(skipped.values()) == 1 else "do not apply"
+    print(f"{counted(total, 'cell')}: {len(todo)} to run, {done} done before, {sum(skipped.values())} {apply}")
     for reason, count in sorted(skipped.items()):
         print(f"  {count} skipped: {reason}")
     sys.stdout.flush()

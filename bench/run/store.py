@@ -37,7 +37,7 @@ class Store:
         self.salt = salt
         marker = self.root / "store.json"
         if not self.root.exists() and not create:
-            raise UsageError(f"no results in '{root}': run `python -m bench run --out {root}` first")
+            raise UsageError(f"no results in '{root}': run `python -m bench run --all --out {root}` first")
         if self.root.exists() and not self.root.is_dir():
             raise UsageError(f"--out '{root}' is a file; name a folder")
         if marker.exists():
@@ -50,7 +50,7 @@ class Store:
         elif self.root.exists() and any(self.root.iterdir()):
             if create:
                 raise UsageError(f"--out '{root}' is not empty and holds no results of ours; give another folder")
-            raise UsageError(f"'{root}' holds no results; run `python -m bench run --out {root}` first")
+            raise UsageError(f"'{root}' holds no results; run `python -m bench run --all --out {root}` first")
         elif create:
             try:
                 (self.root / "runs").mkdir(parents=True, exist_ok=True)
@@ -116,7 +116,7 @@ def read_records(path: str | Path) -> list[Record]:
     """Records of a results folder, or of a JSON-lines file such as ``leaderboard/records.jsonl``."""
     path = Path(path)
     if path.is_file():
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        return _read_lines(path)
     return list(Store(path).records())
 
 
@@ -168,6 +168,23 @@ def write_aside(path: str | Path, write: Callable[[IO[bytes]], Any]) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def _read_lines(path: Path) -> list[Record]:
+    """Records of a JSON-lines file; raises UsageError, naming the place, for any other file."""
+    found: list[Record] = []
+    try:
+        for line in path.read_text(encoding="utf-8").splitlines():
+            if line.strip():
+                found.append(json.loads(line))
+                if not isinstance(found[-1], dict) or "spec" not in found[-1]:
+                    raise ValueError("JSON, but not of a record")
+    except ValueError as error:  # of JSON and of the encoding alike
+        where = f"line {len(found) + 1}: {error}"
+        raise UsageError(
+            f"'{path}' holds no records ({where}); give a results folder or a records.jsonl file"
+        ) from None
+    return found
 
 
 def _read(path: Path) -> dict[str, Any]:
