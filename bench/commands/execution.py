@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,18 +24,30 @@ if TYPE_CHECKING:
 TIMEOUT_S = {"smoke": 120.0, "standard": 900.0, "paper": 6 * 3600.0}
 
 
-def execute(options: argparse.Namespace, cells: Sequence[Cell], store: Store, found: Registry) -> bool:
-    """Bring every cell to a record, running what is not done; True if interrupted."""
+def execute(
+    options: argparse.Namespace,
+    cells: Sequence[Cell],
+    store: Store,
+    found: Registry,
+    *,
+    alone: Collection[str] = (),
+) -> bool:
+    """Bring every cell to a record, running what is not done; True if interrupted.
+
+    alone   keys of cells that share their fit with no other, whatever the options say
+    """
     store.put_plan((cell.spec.key, asdict(cell.spec)) for cell in cells)
     todo = _still_to_do(cells, store, fresh=options.fresh)
     for cell in cells:
         if cell.skip:
             store.put(cell.spec.key, _skipped(cell))
     _announce(cells, todo)
-    return bool(todo) and _run_cells(options, todo, store, found)
+    return bool(todo) and _run_cells(options, todo, store, found, alone)
 
 
-def _run_cells(options: argparse.Namespace, todo: Sequence[Cell], store: Store, found: Registry) -> bool:
+def _run_cells(
+    options: argparse.Namespace, todo: Sequence[Cell], store: Store, found: Registry, alone: Collection[str]
+) -> bool:
     from bench.commands.display import Display
     from bench.run.executors import local
 
@@ -52,7 +64,7 @@ def _run_cells(options: argparse.Namespace, todo: Sequence[Cell], store: Store, 
     ]
     with Display(len(specs), jobs) as display:
         outcomes = local.run(
-            _fitted_together(specs, found) if options.share else [[spec] for spec in specs],
+            _fitted_together(specs, found, alone) if options.share else [[spec] for spec in specs],
             store,
             jobs=jobs,
             limits=limits,
@@ -70,13 +82,13 @@ def _run_cells(options: argparse.Namespace, todo: Sequence[Cell], store: Store, 
     return False
 
 
-def _fitted_together(specs: Sequence[RunSpec], found: Registry) -> list[list[RunSpec]]:
+def _fitted_together(specs: Sequence[RunSpec], found: Registry, alone: Collection[str]) -> list[list[RunSpec]]:
     """Cells that differ in the model seed alone, for learners that fit many seeds in one pass; others by themselves."""
     groups: dict[str, list[RunSpec]] = {}
     for spec in specs:
         many = hasattr(registry_module.load(found.learners[spec.learner]), "fit_many")
         same = replace(spec, repetition=0, model_seed=0)
-        groups.setdefault(same.key if many else spec.key, []).append(spec)
+        groups.setdefault(same.key if many and spec.key not in alone else spec.key, []).append(spec)
     return list(groups.values())
 
 

@@ -10,7 +10,7 @@ from bench.report.lead import leads
 from bench.report.markdown import DASH, block, code, folded, mebibytes, score, seconds, table, text
 from bench.report.naming import plain
 from bench.report.reproducing import commands, seed_span
-from bench.report.rows import Board, Row, headline
+from bench.report.rows import Board, Row, headline, renamed
 from bench.report.theorems import LEGEND
 
 HOW_TO_READ = """\
@@ -71,7 +71,7 @@ def row_commands(row: Row, found: Registry) -> list[str]:
 
 
 def _leads(board: Board) -> str:
-    return "\n".join(f"- {sentence}" for sentence in leads(board))
+    return "\n".join(f"- {sentence}" for sentence in leads(renamed(board, text)))
 
 
 def _shortfalls(board: Board) -> str:

@@ -11,11 +11,12 @@ from bench.errors import UsageError
 from bench.registry import Registry, discover
 from bench.report.consistency import consistency_of
 from bench.report.dataset_page import dataset_page
+from bench.report.markdown import text
 from bench.report.naming import slugs
-from bench.report.overview import left_out, overview, stamp_lines
+from bench.report.overview import OTHERS, left_out, overview, stamp_lines
 from bench.report.pictures import Pictures, files, pictures
 from bench.report.ranking import ranking
-from bench.report.rows import Board, boards, row_key
+from bench.report.rows import Board, boards, renamed, row_key
 from bench.report.tabular import csv_text, write_parquet
 from bench.run.store import Record, Store, read_records, write_json, write_records, write_text
 
@@ -41,7 +42,8 @@ def write_leaderboard(source: str | Path, to: str | Path | None = None, plugin_f
     target = default_target(source) if to is None else Path(to)
     made = boards(records, found, consistency)
     drawn = pictures(made)
-    pages = markdown_pages(made, records, found, drawn)
+    beside = [name for name in OTHERS if (target / name).exists()]
+    pages = markdown_pages(made, records, found, drawn, beside=beside)
     pages["index.html"] = page(made, records, found, drawn)
     pages["records.csv"] = csv_text(records)
     for name, content in pages.items():
@@ -74,14 +76,23 @@ def leaderboard(records: Iterable[Record], found: Registry, consistency: Consist
 
 
 def markdown_pages(
-    made: Sequence[Board], records: Sequence[Record], found: Registry, drawn: Pictures, *, draw: bool = True
+    made: Sequence[Board],
+    records: Sequence[Record],
+    found: Registry,
+    drawn: Pictures,
+    *,
+    draw: bool = True,
+    beside: Sequence[str] = (),
 ) -> dict[str, str]:
     """{file name: content} of the overview, a page for each dataset, the ranks, and the pictures they show."""
     datasets = list(dict.fromkeys(board.dataset for board in made))
     stems = slugs([*TAKEN, *datasets])[len(TAKEN) :]
     page_of = {dataset: f"{stem}.md" for dataset, stem in zip(datasets, stems, strict=True)}
     svgs, named = files(made, drawn, page_of) if draw else ({}, {})
-    result = {"README.md": overview(made, page_of, stamp_lines(made), left_out(records, found))}
+    first = overview(
+        made, page_of, stamp_lines(made), left_out(records, found), picture=named.get("first"), beside=beside
+    )
+    result = {"README.md": first}
     for dataset, name in page_of.items():
         members = [board for board in made if board.dataset == dataset]
         prefix = f"knobs {dataset} "
@@ -109,7 +120,7 @@ def read_consistency(records: Sequence[Record], source: str | Path, found: Regis
 def _ranks(made: Sequence[Board]) -> str:
     parts = ["# Ranks", "[All datasets](README.md)"]
     for budget in dict.fromkeys(board.budget for board in made):
-        ranks = ranking([board for board in made if board.budget == budget])
+        ranks = ranking([renamed(board, text) for board in made if board.budget == budget])
         parts += [f"## `{budget}` budget", ranks] if ranks else []
     if len(parts) == 2:
         parts.append("No dataset has two learners with two seeds each: nothing to rank.")

@@ -17,35 +17,49 @@ from bench.report.theorems import LEGEND
 from bench.run.store import Record
 from bench.statistics.intervals import Interval
 
+OTHERS = {
+    "reproduction.md": "Learners on their own papers' settings",
+    "profile.md": "How time and memory grow",
+}
 LONGEST = 150
 """Lines of the page."""
 WIDEST = 7
 """Datasets side by side: more would not fit GitHub's column."""
 HOW_TO_READ = """\
 Scores are held out and means over seeds (a data seed and a model seed each). A learner is judged by what its \
-guarantee is about: MCC where it identifies the latent factors up to permutation and scaling, linear R² where up to a \
-linear map. *Italic scores*: the learner's theorem cannot hold on that data. †: some of its cells did not converge. \
+guarantee is about: MCC where it identifies the latent factors up to permutation and scaling, linear R² or block MCC \
+where up to linear maps, as its row says then. *Italic scores*: the learner's theorem cannot hold on that data. †: some of its cells did not converge. \
 Rows in italics are floors and ceilings, not competitors. An interval knows only the seeds it saw: a learner that \
 fails on one seed in ten looks perfect on three, so that each dataset's page has median and failures beside the mean."""
 
 
-def overview(boards: Sequence[Board], pages: Mapping[str, str], stamp_lines: Sequence[str], left_out: str) -> str:
+def overview(
+    boards: Sequence[Board],
+    pages: Mapping[str, str],
+    stamp_lines: Sequence[str],
+    left_out: str,
+    *,
+    picture: str | None = None,
+    beside: Sequence[str] = (),
+) -> str:
     """The page, of at most ``LONGEST`` lines: with fewer rows of the big tables where there are too many.
 
-    pages   {dataset: file name of its page}
+    pages     {dataset: file name of its page}
+    picture   file name of score against cost, if it was drawn
+    beside    other pages in the folder to be linked, as ``OTHERS`` names them
     """
     if not boards:
         return f"# Leaderboard\n\nNo records of known learners and datasets. {left_out}\n"
     made = ""
     for most in (1000, 40, 30, 25, 20, 15, 12, 10, 8, 6, 4):
-        made = _page(boards, pages, stamp_lines, left_out, most)
+        made = _page(boards, pages, most, [_links(boards, pages, beside), _bullets(stamp_lines), left_out], picture)
         if len(made.splitlines()) <= LONGEST:
             break
     return made
 
 
 def _page(
-    boards: Sequence[Board], pages: Mapping[str, str], stamp_lines: Sequence[str], left_out: str, most: int
+    boards: Sequence[Board], pages: Mapping[str, str], most: int, closing: Sequence[str], picture: str | None
 ) -> str:
     budget = main_budget(boards)
     members = [board for board in boards if board.budget == budget]
@@ -53,7 +67,7 @@ def _page(
     parts = ["# Leaderboard"]
     if found is not None:
         parts += [_answer(found), f"*{RULE}*"]
-    parts += ["![Score against the CPU seconds of a fit, dataset by dataset](figures/cost.svg)"]
+    parts += [f"![Score against the CPU seconds of a fit, dataset by dataset]({picture})"] if picture else []
     parts += ["Sortable, with every cell's details, in one file: [index.html](index.html)."]
     parts += [_shortfalls(members), f"## All datasets, `{budget}` budget", HOW_TO_READ]
     shown = members if len(members) <= WIDEST else [board for board in members if board.main]
@@ -62,7 +76,7 @@ def _page(
         parts += _known_truth(known[start : start + WIDEST], pages, most)
     if unknown:
         parts += ["### Where the truth is unknown", facts.NECESSARY, *_unknown_truth(unknown, pages, most)]
-    parts += ["## More", _links(boards, pages), "\n".join(f"- {line}" for line in stamp_lines), left_out]
+    parts += ["## More", *closing]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -101,13 +115,13 @@ def _shortfalls(boards: Sequence[Board], most: int = 8) -> str:
 
 def _known_truth(boards: Sequence[Board], pages: Mapping[str, str], most: int) -> list[str]:
     rows = _rows(boards)
-    header = ["learner", "judged by", *(_linked(board, pages) for board in boards)]
+    header = ["learner", *(_linked(board, pages) for board in boards)]
     body = []
     for name, places in rows[:most]:
         usual = facts.short_title(_usual_metric(places))
         cells = [_cell(places.get(board.label), usual) for board in boards]
-        body.append([_name(name, places), usual, *cells])
-    return [table(header, body, numeric_from=2), _hidden(rows, most), _absent(boards, {name for name, _ in rows})]
+        body.append([_name(name, places) + ("" if usual == "MCC" else f" ({usual})"), *cells])
+    return [table(header, body), _hidden(rows, most), _absent(boards, {name for name, _ in rows})]
 
 
 def _unknown_truth(boards: Sequence[Board], pages: Mapping[str, str], most: int) -> list[str]:
@@ -188,7 +202,11 @@ def _absent(boards: Sequence[Board], shown: set[str]) -> str:
     return f"Not applicable to any of these: {', '.join(code(name) for name in names)}." if names else ""
 
 
-def _links(boards: Sequence[Board], pages: Mapping[str, str]) -> str:
+def _bullets(lines: Sequence[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _links(boards: Sequence[Board], pages: Mapping[str, str], beside: Sequence[str]) -> str:
     counts = {dataset: sum(board.dataset == dataset for board in boards) for dataset in pages}
     linked = [
         f"[{text(dataset)}]({page})" + (f" ({counts[dataset]} boards)" if counts[dataset] > 1 else "")
@@ -199,8 +217,8 @@ def _links(boards: Sequence[Board], pages: Mapping[str, str]) -> str:
     )
     lines = [
         f"- Each dataset's page, with intervals, costs, curves and commands: {', '.join(linked)}.",
-        "- Ranks of all learners: [ranks.md](ranks.md). Learners on their own papers' settings: "
-        "[reproduction.md](reproduction.md). How time and memory grow: [profile.md](profile.md).",
+        "- Ranks of all learners: [ranks.md](ranks.md).",
+        *(f"- {OTHERS[name]}: [{name}]({name})." for name in beside),
         "- Made by `python -m bench report` from [records.jsonl](records.jsonl); as a table: "
         "[records.csv](records.csv).",
     ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any
@@ -171,6 +171,12 @@ def boards(
             board.label,
         ),
     )
+
+
+def renamed(board: Board, write: Callable[[str], str]) -> Board:
+    """The board with every name of a plugin as ``write`` writes it: for pages that print names as they find them."""
+    rows = [replace(row, name=write(row.name)) for row in board.rows]
+    return replace(board, rows=rows, dataset=write(board.dataset), title=write(board.title), label=write(board.label))
 
 
 def row_key(spec: Mapping[str, Any]) -> str:

@@ -54,7 +54,7 @@ def test_run_report_and_resume(bench: Run, tmp_path: Path) -> None:
     assert "8 cells: 8 done" in text
     from_file = bench("report", "--out", "board/records.jsonl", "--to", "board2")
     assert from_file.returncode == 0, from_file.stderr
-    for name in ("README.md", "linear-causal.md", "index.html", "figures/cost.svg", "records.csv"):
+    for name in ("README.md", "linear-causal.md", "index.html", "records.csv"):
         assert (tmp_path / "board2" / name).read_text() == (tmp_path / "board" / name).read_text()
 
 
