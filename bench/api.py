@@ -192,6 +192,7 @@ class LearnerInfo(Info):
     accepts       the kinds of x it takes
     aux_at_test   does the auxiliary variable reach the encoder at test time?
     reference     a floor or ceiling row, not a competitor
+    effort        names of the parameters that ``run --effort`` scales, whole numbers such as "steps"; none: one point
     """
 
     guarantee: Guarantee = "none"
@@ -200,6 +201,7 @@ class LearnerInfo(Info):
     accepts: tuple[str, ...] = ("vector",)
     aux_at_test: bool = False
     reference: bool = False
+    effort: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -208,12 +210,14 @@ class DatasetInfo(Info):
     kind       kind of x
     truth      are the true latents known?
     source     name of the downloadable files it reads (``bench.run.sources``), or ""
+    testing    made to see that learners run, not to judge them: "all datasets" has it at the smoke budget alone
     """
 
     provides: tuple[str, ...] = ()
     kind: Kind = "vector"
     truth: bool = True
     source: str = ""
+    testing: bool = False
 
 
 @dataclass(frozen=True)
@@ -274,6 +278,7 @@ def learner(
     accepts: Sequence[str] = ("vector",),
     aux_at_test: bool = False,
     reference: bool = False,
+    effort: Sequence[str] = (),
     requires: Sequence[str] = (),
     version: int = 1,
     defaults: Mapping[str, Any] | None = None,
@@ -300,6 +305,7 @@ def learner(
             accepts=tuple(accepts),
             aux_at_test=aux_at_test,
             reference=reference,
+            effort=tuple(effort),
         )
     )
 
@@ -313,6 +319,7 @@ def dataset(
     kind: Kind = "vector",
     truth: bool = True,
     source: str = "",
+    testing: bool = False,
     requires: Sequence[str] = (),
     version: int = 1,
     defaults: Mapping[str, Any] | None = None,
@@ -336,5 +343,6 @@ def dataset(
             kind=kind,
             truth=truth,
             source=source,
+            testing=testing,
         )
     )

@@ -15,6 +15,7 @@ def main(options: argparse.Namespace) -> int:
     """Run what is selected and not done yet; every cell ends in a record."""
     if not options.all and not (options.learners or options.datasets):
         raise UsageError("nothing selected: give --all, or --learners and/or --datasets")
+    from bench.run.effort import parse_efforts
     from bench.run.plan import Selection, parse_seeds, plan
     from bench.run.store import Store
 
@@ -29,6 +30,7 @@ def main(options: argparse.Namespace) -> int:
         device=device_of(options.device),
         data_seed=options.data_seed,
         settings=options.settings,
+        efforts=parse_efforts(options.effort),
     )
     cells = plan(selection, found)
     store = Store(options.out, create=True)

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import registry
-from bench.api import Data, Diverged, LearnerInfo, MissingData, NotApplicable
+from bench.api import BadData, Data, Diverged, LearnerInfo, MissingData, NotApplicable
 from bench.registry import Registry
 from bench.run import provenance
+from bench.run.effort import scaled
 from bench.run.meter import Meter, resident_mib
 from bench.run.spec import RunSpec
+from bench.statistics.convergence import from_history
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,6 +56,8 @@ def run_cells(
     Several cells are fitted in one pass (``fit_many``). Whatever goes wrong becomes a status and a reason, never an
     exception; what goes wrong before the codes of each seed, goes wrong for all of them.
     """
+    from bench.toolkit.inputs import kind_of
+
     spec = specs[0]
     meter = Meter(spec.device)
     common: dict[str, Any] = {}
@@ -79,6 +83,8 @@ def run_cells(
         with meter.phase("load"):
             progress(0.0, "loading data")
             data: Data = load(seed=spec.data_seed, **spec.dataset_params)
+        if kind_of(data.train.x) != dataset_info.kind:
+            raise BadData(f"{dataset_info.name} declares {dataset_info.kind}s and gave {kind_of(data.train.x)}s")
         common["data"] = json_values(dict(data.info), "the dataset's info")
         with meter.peak_memory("fit_peak_mib"), meter.phase("fit"):
             progress(0.0, "fitting")
@@ -95,7 +101,8 @@ def run_cells(
                 progress(1.0, "scoring")
                 record = {
                     "n_parameters": encoded.n_parameters,
-                    "history": json_values(dict(encoded.history or {}), f"{one.learner}.history_"),
+                    "history": (history := json_values(dict(encoded.history or {}), f"{one.learner}.history_")),
+                    **_convergence(history),
                     "metrics": _score(data, encoded, one, found),
                 }
             if codes_path is not None and data.eval.z_test is None:
@@ -112,7 +119,7 @@ def fit(
 
     Only a reference row of the harness sees the truth: its codes stand in for the learner.
     """
-    learner = learner_class(**specs[0].learner_params)
+    learner = learner_class(**scaled(specs[0].learner_params, info, specs[0].effort))
     if "truth" in info.needs:
         return [learner.codes(data, seed=spec.model_seed) for spec in specs]
     if len(specs) > 1:
@@ -243,6 +250,11 @@ def _save_codes(path: Path, encoded: Encoded) -> None:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(path, test=encoded.test.astype(np.float32))
+
+
+def _convergence(history: Mapping[str, Any]) -> dict[str, Any]:
+    verdict = from_history(history)
+    return {"converged": verdict.converged, "converged_reason": verdict.reason}
 
 
 def _one_line(error: BaseException) -> str:

@@ -19,6 +19,7 @@ class RunSpec:
     repetition    which of the seeds on the command line
     data_seed, model_seed   the derived seeds that are really used
     budget        "smoke", "standard" or "paper"
+    effort        how long the learner trains, in multiples of ``learner_params`` (``bench.run.effort``)
     device        "cpu" or "cuda"
     data_sha256   hash of the file the dataset reads, "" for generated data
     """
@@ -35,6 +36,7 @@ class RunSpec:
     learner_params: Mapping[str, Any] = field(default_factory=dict)
     dataset_params: Mapping[str, Any] = field(default_factory=dict)
     data_sha256: str = ""
+    effort: float = 1.0
 
     @property
     def key(self) -> str:
