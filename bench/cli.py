@@ -126,9 +126,11 @@ def make_parser() -> argparse.ArgumentParser:
     status.add_argument("--out", default="results", metavar="DIR")
     status.set_defaults(command="status")
 
-    report = commands.add_parser("report", help="write the leaderboard's markdown from the stored records")
+    report = commands.add_parser(
+        "report", help="write the leaderboard from the stored records: HTML, markdown, pictures"
+    )
     report.add_argument("--out", default="results", metavar="DIR", help="results folder or a records.jsonl file")
-    report.add_argument("--to", default="leaderboard", metavar="DIR", help="where to write (default: leaderboard)")
+    report.add_argument("--to", metavar="DIR", help="where to write (default: report, inside the results folder)")
     report.add_argument("--plugin", action="append", default=[], metavar="FILE", help="a Python file with a plugin")
     report.set_defaults(command="report")
 

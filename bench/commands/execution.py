@@ -7,7 +7,7 @@ import shutil
 import signal
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -53,18 +53,36 @@ def cell_pool(options: argparse.Namespace, found: Registry) -> Iterator[Pool]:
             yield pool
 
 
-def execute(options: argparse.Namespace, cells: Sequence[Cell], store: Store, found: Registry, pool: Pool) -> bool:
-    """Bring every cell to a record, running what is not done; True if interrupted."""
+def execute(
+    options: argparse.Namespace,
+    cells: Sequence[Cell],
+    store: Store,
+    found: Registry,
+    pool: Pool,
+    *,
+    alone: Collection[str] = (),
+) -> bool:
+    """Bring every cell to a record, running what is not done; True if interrupted.
+
+    alone   keys of cells that share their fit with no other, whatever the options say
+    """
     store.put_plan((cell.spec.key, asdict(cell.spec)) for cell in cells)
     todo = still_to_do(cells, store, found, fresh=options.fresh)
     for cell in cells:
         if cell.skip:
             store.put(cell.spec.key, _skipped(cell))
     _announce(cells, todo)
-    return bool(todo) and _run_cells(options, todo, store, found, pool)
+    return bool(todo) and _run_cells(options, todo, store, found, pool, alone)
 
 
-def _run_cells(options: argparse.Namespace, todo: Sequence[Cell], store: Store, found: Registry, pool: Pool) -> bool:
+def _run_cells(
+    options: argparse.Namespace,
+    todo: Sequence[Cell],
+    store: Store,
+    found: Registry,
+    pool: Pool,
+    alone: Collection[str],
+) -> bool:
     from bench.commands.display import Display
     from bench.run.cell import job_of
     from bench.run.executors import local
@@ -73,7 +91,7 @@ def _run_cells(options: argparse.Namespace, todo: Sequence[Cell], store: Store, 
     specs = [cell.spec for cell in todo]
     at_once = options.jobs or (1 if specs[0].device == "cuda" else max(1, usable_cores() // options.threads))
     limits = limits_of(options)
-    groups = _fitted_together(specs, found) if options.share else [[spec] for spec in specs]
+    groups = _fitted_together(specs, found, alone) if options.share else [[spec] for spec in specs]
     jobs = [job_of(group, found, threads=options.threads, salt=store.salt) for group in groups]
     with Display(len(specs), at_once) as display, _killed_as_interrupted():
         outcomes = local.run(jobs, pool, at_once=at_once, limits=limits, on_change=display.show)
@@ -107,13 +125,13 @@ def _killed_as_interrupted() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _fitted_together(specs: Sequence[RunSpec], found: Registry) -> list[list[RunSpec]]:
+def _fitted_together(specs: Sequence[RunSpec], found: Registry, alone: Collection[str]) -> list[list[RunSpec]]:
     """Cells that differ in the model seed alone, for learners that fit many seeds in one pass; others by themselves."""
     groups: dict[str, list[RunSpec]] = {}
     for spec in specs:
         many = registry_module.fits_many(found.learners[spec.learner])
         same = replace(spec, repetition=0, model_seed=0)
-        groups.setdefault(same.key if many else spec.key, []).append(spec)
+        groups.setdefault(same.key if many and spec.key not in alone else spec.key, []).append(spec)
     return list(groups.values())
 
 

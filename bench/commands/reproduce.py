@@ -24,7 +24,9 @@ def main(options: argparse.Namespace) -> int:
         trials = reproduce.trials(chosen, found, device=device_of(options.device), quick=options.quick)
         cells = [cell for trial in trials for cell in trial.cells]
         store = Store(options.out, create=True)
-        interrupted = execute(options, cells, store, found, pool)
+        # a time that is set against a program's fit is that of a fit by itself
+        alone = {cell.spec.key for trial in trials if trial.setting.reference_cpu_s for cell in trial.cells}
+        interrupted = execute(options, cells, store, found, pool, alone=alone)
     made = [(trial, [store.get(cell.spec.key) for cell in trial.cells]) for trial in trials]
     text = reproduce.markdown(made, quick=options.quick)
     emit(text)
