@@ -207,12 +207,14 @@ class DatasetInfo(Info):
     kind       kind of x
     truth      are the true latents known?
     source     name of the downloadable files it reads (``bench.run.sources``), or ""
+    testing    made to see that learners run, not to judge them: "all datasets" has it at the smoke budget alone
     """
 
     provides: tuple[str, ...] = ()
     kind: Kind = "vector"
     truth: bool = True
     source: str = ""
+    testing: bool = False
 
 
 @dataclass(frozen=True)
@@ -307,6 +309,7 @@ def dataset(
     kind: Kind = "vector",
     truth: bool = True,
     source: str = "",
+    testing: bool = False,
     requires: Sequence[str] = (),
     version: int = 1,
     defaults: Mapping[str, Any] | None = None,
@@ -330,5 +333,6 @@ def dataset(
             kind=kind,
             truth=truth,
             source=source,
+            testing=testing,
         )
     )

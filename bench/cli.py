@@ -59,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
 
     listing = commands.add_parser("list", help="learners, datasets and metrics")
     listing.add_argument("--json", action="store_true", help="machine-readable")
+    listing.add_argument("--kinds", action="store_true", help="which learner takes which kind of input")
     listing.add_argument("--plugin", action="append", default=[], metavar="FILE")
     listing.set_defaults(command="list")
 

@@ -56,6 +56,7 @@ def unmix_codes(codes: Float64, *, seed: int, max_iter: int, tol: float) -> tupl
     "independent and non-Gaussian, which the data here do not promise",
     reference=True,
     budgets={"smoke": {"max_iter": 100}, "paper": {"max_iter": 2000}},
+    accepts=("vector", "image", "sequence", "graph"),
 )
 class FastICA:
     """Codes (n, n_latents): estimated sources of unit variance.

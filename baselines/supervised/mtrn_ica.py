@@ -17,6 +17,7 @@ from bench.toolkit.preprocess import Float64
     assumptions="heads span R^d, T >= d; latents are independent, at most one of them Gaussian",
     needs=("targets",),
     budgets={"smoke": {"steps": 15, "batch": 512}, "paper": {"steps": 1000, "max_iter": 2000}},
+    accepts=("vector", "image", "sequence", "graph"),
 )
 class MTRNICA:
     """Codes (n, r): the network's codes unmixed into sources of unit variance; r is their rank, ``n_latents`` at most.

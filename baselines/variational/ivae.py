@@ -78,6 +78,7 @@ class ConditionalPrior(nn.Module):
     version=2,
     aux_at_test=True,
     budgets={"smoke": {"steps": 120}, "paper": {"steps": 12000, "batch_size": 256, "decoder_variance": 0.003}},
+    accepts=("vector", "image", "sequence"),
 )
 @learner(
     "ivae-blind",
@@ -89,6 +90,7 @@ class ConditionalPrior(nn.Module):
     version=2,
     defaults={"aux_in_encoder": False},
     budgets={"smoke": {"steps": 120}, "paper": {"steps": 12000, "batch_size": 256, "decoder_variance": 0.003}},
+    accepts=("vector", "image", "sequence"),
 )
 @dataclass(kw_only=True, eq=False)
 class IVAE(VariationalLearner):

@@ -13,6 +13,7 @@ from bench.api import learner
     guarantee="none",
     version=2,
     budgets={"smoke": {"steps": 120}, "paper": {"steps": 12000, "batch_size": 256, "decoder_variance": 0.003}},
+    accepts=("vector", "image", "sequence"),
 )
 @learner(
     "beta-vae",
@@ -22,6 +23,7 @@ from bench.api import learner
     version=2,
     defaults={"beta": 4.0, "full_covariance": False},
     budgets={"smoke": {"steps": 120}, "paper": {"steps": 12000, "batch_size": 256, "decoder_variance": 0.003}},
+    accepts=("vector", "image", "sequence"),
 )
 class VAE(VariationalLearner):
     """Maximises the mean over samples of E_q[log p(x | z)] − β KL(q(z | x) ‖ N(0, I)).

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import registry
-from bench.api import Data, Diverged, LearnerInfo, MissingData, NotApplicable
+from bench.api import BadData, Data, Diverged, LearnerInfo, MissingData, NotApplicable
 from bench.registry import Registry
 from bench.run import provenance
 from bench.run.meter import Meter, resident_mib
@@ -54,6 +54,8 @@ def run_cells(
     Several cells are fitted in one pass (``fit_many``). Whatever goes wrong becomes a status and a reason, never an
     exception; what goes wrong before the codes of each seed, goes wrong for all of them.
     """
+    from bench.toolkit.inputs import kind_of
+
     spec = specs[0]
     meter = Meter(spec.device)
     common: dict[str, Any] = {}
@@ -79,6 +81,8 @@ def run_cells(
         with meter.phase("load"):
             progress(0.0, "loading data")
             data: Data = load(seed=spec.data_seed, **spec.dataset_params)
+        if kind_of(data.train.x) != dataset_info.kind:
+            raise BadData(f"{dataset_info.name} declares {dataset_info.kind}s and gave {kind_of(data.train.x)}s")
         common["data"] = json_values(dict(data.info), "the dataset's info")
         with meter.peak_memory("fit_peak_mib"), meter.phase("fit"):
             progress(0.0, "fitting")

@@ -53,6 +53,8 @@ def plan(selection: Selection, registry: Registry) -> list[Cell]:
         raise unknown("budget", selection.budget, BUDGETS)
     learners = [registry.learners[name] for name in _select("learner", selection.learners, registry.learners)]
     datasets = [registry.datasets[name] for name in _select("dataset", selection.datasets, registry.datasets)]
+    if not selection.datasets and selection.budget != "smoke":
+        datasets = [info for info in datasets if not info.testing]
     settings = parse_settings(selection.settings, registry)
     params = {
         info.name: resolve(info, selection.budget, settings.get(info.name, {})) for info in [*learners, *datasets]
