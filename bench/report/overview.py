@@ -28,9 +28,10 @@ WIDEST = 7
 HOW_TO_READ = """\
 Scores are held out and means over seeds (a data seed and a model seed each). A learner is judged by what its \
 guarantee is about: MCC where it identifies the latent factors up to permutation and scaling, linear R² or block MCC \
-where up to linear maps, as its row says then. *Italic scores*: the learner's theorem cannot hold on that data. \
-†: some of its cells did not converge. Rows in italics are floors and ceilings, not competitors. An interval knows only the seeds it saw: a learner that \
-fails on one seed in ten looks perfect on three, so that each dataset's page has median and failures beside the mean."""
+where up to linear maps, as its row says then. *Italic scores*: the learner's theorem cannot hold on that data. †: \
+some of its cells did not converge. Rows in italics are floors and ceilings, not competitors. An interval knows only \
+the seeds it saw: a learner that fails on one seed in ten looks perfect on three, so that each dataset's page has \
+median and failures beside the mean."""
 
 
 def overview(
