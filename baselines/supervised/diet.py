@@ -103,7 +103,7 @@ class Diet(SingleTask):
             device=device,
             progress=progress,
             # A held-out sample that is the only view of its instance would meet a row of W that was never trained.
-            validation_fraction=0.0,
+            validation_fraction=0.1 if views else 0.0,
         )
         self.history_ |= {"n_instances": n_instances, "instances": "aux" if views else "sample"}
         return self
