@@ -69,7 +69,20 @@ def make_parser() -> argparse.ArgumentParser:
     run.add_argument("--seeds", metavar="0-4", help="repetitions (default: 0-2; smoke 0; paper 0-4)")
     run.add_argument("--data-seed", type=int, metavar="S", help="fix the data; the repetitions vary the model alone")
     run.add_argument("--budget", default="standard", help="smoke, standard (default) or paper: data sizes and training")
+    run.add_argument(
+        "--effort",
+        default="1",
+        metavar="1/4,1,4",
+        help="training length in multiples of the learner's own (default: 1)",
+    )
     run.add_argument("--set", action="append", default=[], metavar="NAME.PARAM=VALUE", dest="settings")
+    run.add_argument(
+        "--judge",
+        nargs="?",
+        const="",
+        metavar="SALT",
+        help="data seeds no learner can guess; SALT repeats a judged run",
+    )
     run.add_argument("--data", action="append", default=[], metavar="FILE", help="your own data: npz, csv or parquet")
     run.add_argument("--columns", metavar="LINE", help="columns of own csv data: 'x=f* y=t1,t2 task=assay z=z*'")
     run.add_argument("--latents", type=_positive, metavar="D", help="latent factors to recover in own data without z")
@@ -105,6 +118,7 @@ def make_parser() -> argparse.ArgumentParser:
     listing = commands.add_parser("list", help="learners, datasets and metrics, or all about one of them")
     listing.add_argument("name", nargs="?", metavar="NAME", help="this one: parameters, assumptions, where it applies")
     listing.add_argument("--json", action="store_true", help="machine-readable")
+    listing.add_argument("--kinds", action="store_true", help="which learner takes which kind of input")
     listing.add_argument("--plugin", action="append", default=[], metavar="FILE")
     listing.set_defaults(command="list")
 
@@ -112,9 +126,11 @@ def make_parser() -> argparse.ArgumentParser:
     status.add_argument("--out", default="results", metavar="DIR")
     status.set_defaults(command="status")
 
-    report = commands.add_parser("report", help="write the leaderboard's markdown from the stored records")
+    report = commands.add_parser(
+        "report", help="write the leaderboard from the stored records: HTML, markdown, pictures"
+    )
     report.add_argument("--out", default="results", metavar="DIR", help="results folder or a records.jsonl file")
-    report.add_argument("--to", default="leaderboard", metavar="DIR", help="where to write (default: leaderboard)")
+    report.add_argument("--to", metavar="DIR", help="where to write (default: report, inside the results folder)")
     report.add_argument("--plugin", action="append", default=[], metavar="FILE", help="a Python file with a plugin")
     report.set_defaults(command="report")
 

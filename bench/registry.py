@@ -14,6 +14,8 @@ import importlib.util
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
@@ -107,8 +109,44 @@ def load(info: Info) -> Any:
     return getattr(module, info.attribute)
 
 
+Describer = Callable[[Info], Mapping[str, Any]]
+_describer: ContextVar[Describer | None] = ContextVar("describer", default=None)
+
+
+@contextmanager
+def described_by(describer: Describer) -> Iterator[None]:
+    """Within the block plugins are not imported here to learn their parameters: the describer is asked.
+
+    It returns {"parameters": …, "fit_many": …}, see ``bench.run.executors.describe``.
+    """
+    known: dict[tuple[str, str, str], Mapping[str, Any]] = {}
+
+    def ask(info: Info) -> Mapping[str, Any]:
+        key = (info.name, info.origin, info.attribute)
+        if key not in known:
+            known[key] = describer(info)
+        return known[key]
+
+    token = _describer.set(ask)
+    try:
+        yield
+    finally:
+        _describer.reset(token)
+
+
 def parameters(info: Info) -> dict[str, Any]:
-    """Names and defaults of the parameters a user may set; the variant's own defaults applied. Imports the plugin."""
+    """Names and defaults of the parameters a user may set; the variant's own defaults applied."""
+    ask = _describer.get()
+    return dict(ask(info)["parameters"]) if ask else _parameters(info)
+
+
+def fits_many(info: Info) -> bool:
+    """Has the learner a ``fit_many``?"""
+    ask = _describer.get()
+    return bool(ask(info)["fit_many"]) if ask else hasattr(load(info), "fit_many")
+
+
+def _parameters(info: Info) -> dict[str, Any]:
     plugin = load(info)
     reserved = {"self", "seed"}
     found = {

@@ -13,6 +13,7 @@ from typing import Any
 
 from bench import registry as registry_module
 from bench.commands.execution import warn_of_broken
+from bench.commands.kinds import print_kinds
 from bench.commands.terminal import emit
 from bench.errors import EXIT_OK
 from bench.registry import discover
@@ -21,6 +22,9 @@ from bench.registry import discover
 def main(options: argparse.Namespace) -> int:
     """Print learners, datasets and metrics, importing none of them; or all about the one that is named."""
     found = discover(options.plugin)
+    if options.kinds:
+        print_kinds(found)
+        return EXIT_OK
     if options.name:
         from bench.commands.describe import description
 

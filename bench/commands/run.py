@@ -6,7 +6,16 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from bench.commands.execution import closing_words, device_of, execute, limits_of, still_to_do, warn_of_broken
+from bench.commands.execution import (
+    cell_pool,
+    closing_words,
+    device_of,
+    execute,
+    limits_of,
+    require_fence,
+    still_to_do,
+    warn_of_broken,
+)
 from bench.commands.terminal import counted, emit
 from bench.errors import EXIT_OK, UsageError
 from bench.registry import Registry, discover
@@ -22,23 +31,28 @@ def main(options: argparse.Namespace) -> int:
     """Run what is selected and not done yet; every cell ends in a record, the run in a table of scores."""
     if not options.all and not (options.learners or options.datasets or options.data):
         raise UsageError("nothing selected: give --all, or --learners and/or --datasets, or --data FILE")
-    from bench.run.store import Store
+    from bench.run.store import Store, salt_for
 
     found = discover(options.plugin)
     warn_of_broken(found)
-    cells = planned(options, found)
-    if options.dry_run:
-        _describe(options, cells, found)
-        return EXIT_OK
-    store = Store(options.out, create=True)
-    interrupted = execute(options, cells, store, found)
+    salt = salt_for(options.out, options.judge)
+    if salt:
+        require_fence()
+    with cell_pool(options, found) as pool:
+        cells = planned(options, found, salt)
+        if options.dry_run:
+            _describe(options, cells, found)
+            return EXIT_OK
+        store = Store(options.out, create=True, salt=salt)
+        interrupted = execute(options, cells, store, found, pool)
     if not interrupted:
         _scores(cells, store, found)
     return closing_words(cells, store, options.out, interrupted=interrupted)
 
 
-def planned(options: argparse.Namespace, found: Registry) -> list[Cell]:
+def planned(options: argparse.Namespace, found: Registry, salt: str = "") -> list[Cell]:
     """The cells of the command line; own data stands beside, or in place of, the datasets named."""
+    from bench.run.effort import parse_efforts
     from bench.run.plan import Selection, parse_seeds, plan
 
     seeds = parse_seeds(options.seeds or DEFAULT_SEEDS.get(options.budget, "0"))
@@ -51,6 +65,9 @@ def planned(options: argparse.Namespace, found: Registry) -> list[Cell]:
         device=device_of(options.device),
         data_seed=options.data_seed,
         settings=settings,
+        threads=options.threads,
+        salt=salt,
+        efforts=parse_efforts(options.effort),
     )
     cells = plan(selection, found) if options.all or options.datasets or not options.data else []
     if options.data:

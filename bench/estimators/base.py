@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from bench import registry
 from bench.api import Diverged, LearnerInfo, NotApplicable
 from bench.estimators.arrays import train_view
-from bench.run.cell import checked_codes
+from bench.run.outcome import checked_codes
 
 COMMON = {"n_latents": 2, "random_state": None, "device": "cpu", "verbose": False}
 

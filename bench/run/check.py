@@ -9,7 +9,7 @@ from typing import Any
 
 from bench import registry
 from bench.api import Data, EvalView, LearnerInfo, NotApplicable, TrainView
-from bench.run.cell import checked_codes
+from bench.run.outcome import checked_codes
 
 
 @dataclass(frozen=True)
