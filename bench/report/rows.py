@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.api import BUDGETS, GUARANTEES, LearnerInfo
+from bench.api import BUDGETS, GUARANTEES, DatasetInfo, LearnerInfo
 from bench.registry import Registry
 from bench.report.paired import cell_scores, mean_interval
 from bench.run.store import Record
@@ -90,6 +90,7 @@ class Board:
     title: str
     truth: bool
     facts: Mapping[str, Any]
+    info: DatasetInfo = field(default_factory=lambda: DatasetInfo(name=""))
 
     def seeds(self) -> list[int]:
         return sorted({record["spec"]["repetition"] for row in self.rows for record in row.records})
@@ -172,6 +173,7 @@ def _board(
         title=str(info.get("title", first["dataset"])),
         truth=dataset_info.truth,
         facts=info,
+        info=dataset_info,
     )
     board.rows.sort(key=lambda row: _order(row, board))
     for row in board.rows:

@@ -28,7 +28,14 @@ class Oracle:
         return train, test, data.eval.z_independent
 
 
-@learner("best-linear", guarantee="permutation+scaling", paper="reference", needs=("truth",), reference=True)
+@learner(
+    "best-linear",
+    guarantee="permutation+scaling",
+    assumes=("linear-mixing",),
+    paper="reference",
+    needs=("truth",),
+    reference=True,
+)
 class BestLinear:
     """Least-squares unmixing fitted with the true latents: what a linear map of x can reach at most."""
 

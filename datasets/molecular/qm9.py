@@ -26,6 +26,11 @@ RECORD_END = b"$$$$"
 
 @dataset(
     "qm9",
+    properties={
+        "vmf-clusters-span": "no",
+        "instance-views": "no",
+        "sizes-are-truth": "no",
+    },
     paper="Ramakrishnan et al., Scientific Data 2014; used by Chen et al., TMLR 2024",
     summary="descriptors or fingerprints of small organic molecules to 12 properties from density functional theory",
     provides=("targets",),
