@@ -21,6 +21,7 @@ REPRESENTATIONS = ("auto", "identity", "network", "rrr")
 
 @learner(
     "mtlcm",
+    assumes=("injective-mixing", "heads-span", "gaussian-given-target"),
     guarantee="permutation+scaling",
     paper="Chen, Horwood, Heo, Hernández-Lobato 2024, TMLR, arXiv 2306.14861",
     summary="multi-task regression network, then the linear causal model by maximum likelihood on task moments",

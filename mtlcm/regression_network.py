@@ -48,6 +48,7 @@ _VALIDATION_ROWS = 1 << 15  # samples from which shared heads are fitted to vali
 
 @learner(
     "mtrn",
+    assumes=("injective-mixing", "heads-span"),
     summary="shared network with a linear path, heads in closed form, noise variances profiled out",
     paper="Chen et al. 2024, TMLR, Leveraging Task Structures for Improved Identifiability",
     guarantee="linear",
