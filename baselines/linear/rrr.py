@@ -53,6 +53,7 @@ class ReducedRankRegression:
     assumptions="as rrr; given task and target the factors are independent, with variances that differ between tasks",
     needs=("targets",),
     reference=True,
+    version=2,
 )
 class DiagonalisedReducedRankRegression(ReducedRankRegression):
     """Codes B h of the codes h of ``rrr``: B makes cov(h | y, t) diagonal in all tasks at once, as nearly as can be.
