@@ -16,7 +16,6 @@ and ``history_["warnings"]`` says so.
 
 from __future__ import annotations
 
-import copy
 import itertools
 import math
 from typing import Any, Literal, Self
@@ -26,12 +25,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bench.api import Diverged, NotApplicable, Progress, TrainView, learner
-from bench.toolkit.encoders.skip import Encoder
+from bench.api import NotApplicable, Progress, TrainView, learner
+from bench.toolkit.encoders.skip import Encoder, JointRows, KindEncoder
 from bench.toolkit.heads import VARIANCE_FLOOR, own_heads, profiled_loss, shared_heads
+from bench.toolkit.inputs import flat
+from bench.toolkit.networks import Streams
 from bench.toolkit.reduced_rank import LinearEncoder, Standardiser, check_view, reduced_rank_regression, task_ridge
+from bench.toolkit.rows import prepare
 from bench.toolkit.schedule import one_cycle
 from bench.toolkit.task_batches import Targets
+from mtlcm.checkpoints import Checkpoints
 from mtlcm.conditional_flow import Flow, fit_flow
 
 _HEAD_RIDGES = tuple(float(r) for r in np.logspace(-7, 1, 9))
@@ -46,8 +49,10 @@ _VALIDATION_ROWS = 1 << 15  # samples from which shared heads are fitted to vali
     guarantee="linear",
     assumptions="targets are linear in the factors given the task, the heads span R^d, T >= d",
     needs=("targets",),
+    effort=("steps",),
     version=2,
     budgets={"smoke": {"steps": 40}, "paper": {"steps": 2000}},
+    accepts=("vector", "image", "sequence", "graph"),
 )
 class MultiTaskRegressionNetwork:
     """Codes (n, n_latents) of the shared encoder, of pooled mean 0 and identity covariance on the training samples.
@@ -118,8 +123,7 @@ class MultiTaskRegressionNetwork:
         self._set_inputs(view, linear, device)
         x = self._inputs(view.x)
         skip = torch.from_numpy(np.linalg.lstsq(self._whiten, linear.weights, rcond=None)[0]).float()
-        sizes = (x.shape[1], *self.hidden, view.n_latents)
-        network = Encoder(sizes, skip if self.skip else None, generator).to(device)
+        network = self._encoder(x, view.n_latents, skip if self.skip else None, generator).to(device)
         codes = linear.encode(view.x)
         rows, tasks, y = (part.cpu().numpy() for part in targets.train)
         ridge = task_ridge(codes, rows, tasks, y, n_tasks=targets.n_tasks, ridges=_HEAD_RIDGES).ridge
@@ -207,7 +211,7 @@ class MultiTaskRegressionNetwork:
     def _linear_start(self, view: TrainView, targets: Targets) -> LinearEncoder:
         train = ~targets.held_out[np.asarray(view.sample)]
         return reduced_rank_regression(
-            view.x,
+            flat(view.x),
             np.asarray(view.sample)[train],
             np.asarray(view.task)[train],
             np.asarray(view.y)[train],
@@ -223,19 +227,34 @@ class MultiTaskRegressionNetwork:
         damped, not amplified.
         """
         self._device = device
+        self._rows = None if view.kind == "vector" else prepare(view)
         self._standardise: Standardiser = linear.standardise
         if not self.skip:
             self._whiten = np.eye(len(linear.standardise.mean))
             return
-        xs = self._standardise(view.x)
+        xs = self._standardise(flat(view.x))
         e, v = np.linalg.eigh(xs.T @ xs / len(xs))
         kept = e > 1e-10 * e[-1]
         e, v = e[kept], v[:, kept]
         damping = 0.1 * linear.ridge
         self._whiten = v / np.sqrt((e + damping) * np.mean(e / (e + damping)))
 
-    def _inputs(self, x: Any) -> Tensor:
-        """(n, r) float32 network inputs on the device."""
+    def _encoder(
+        self, x: Tensor | JointRows, d: int, skip: Tensor | None, generator: torch.Generator
+    ) -> Encoder | KindEncoder:
+        if isinstance(x, Tensor):
+            return Encoder((x.shape[1], *self.hidden, d), skip, generator)
+        assert self._rows is not None
+        seed = int(torch.randint(2**62, (1,), generator=generator))
+        return KindEncoder(self._rows, d, skip, Streams([seed], "init"))
+
+    def _inputs(self, x: Any) -> Tensor | JointRows:
+        """Network inputs on the device: vectors (n, r) float32, or rows of another kind beside their flat view."""
+        vectors = self._flat_inputs(x)
+        return vectors if self._rows is None else JointRows(self._rows(x).to(self._device), vectors)
+
+    def _flat_inputs(self, x: Any) -> Tensor:
+        x = flat(x)
         parts = [
             torch.from_numpy((self._standardise(x[i : i + _ENCODE_ROWS]) @ self._whiten).astype(np.float32))
             for i in range(0, len(x), _ENCODE_ROWS)
@@ -252,22 +271,22 @@ class MultiTaskRegressionNetwork:
 
     def _train_closed(
         self,
-        network: Encoder,
-        x: Tensor,
+        network: Encoder | KindEncoder,
+        x: Tensor | JointRows,
         targets: Targets,
         ridge: float,
         generator: torch.Generator,
         progress: Progress,
-    ) -> _Keeper:
+    ) -> Checkpoints:
         """Variable projection; returns the best state on held-out targets."""
-        matrices = [p for p in network.parameters() if p.ndim == 2]
-        vectors = [p for p in network.parameters() if p.ndim == 1]
+        matrices = [p for name, p in network.named_parameters() if "bias" not in name]
+        vectors = [p for name, p in network.named_parameters() if "bias" in name]
         optimiser = torch.optim.AdamW(
             [{"params": matrices, "weight_decay": self.weight_decay}, {"params": vectors, "weight_decay": 0.0}],
             lr=self.learning_rate,
             betas=(0.9, 0.99),
         )
-        keeper = _Keeper(network)
+        keeper = Checkpoints(network)
         keeper.look(validation_loss(_forward(network, x), targets, ridge), 0)
         look_every = max(1, self.steps // max(1, self.checkpoints))
         batches = itertools.chain.from_iterable(targets.epoch(generator) for _ in itertools.count())
@@ -287,19 +306,19 @@ class MultiTaskRegressionNetwork:
 
     def _train_sgd(
         self,
-        network: Encoder,
-        x: Tensor,
+        network: Encoder | KindEncoder,
+        x: Tensor | JointRows,
         targets: Targets,
         ridge: float,
         generator: torch.Generator,
         progress: Progress,
-    ) -> _Keeper:
+    ) -> Checkpoints:
         """The paper's plain training: Adam on encoder and heads, ½ squared error of a row on its own task."""
-        device, d = x.device, network.weights[-1].shape[1]
+        device, d = x.device, network.width
         bound = 1 / math.sqrt(d)
         head = nn.Parameter(((2 * torch.rand(targets.n_tasks, d + 1, generator=generator) - 1) * bound).to(device))
         optimiser = torch.optim.Adam([*network.parameters(), head], lr=self.learning_rate)
-        keeper = _Keeper(network)
+        keeper = Checkpoints(network)
         look_every = max(1, self.steps // max(1, self.checkpoints))
         rows, task, y = targets.train
         shuffled = torch.empty(0, dtype=torch.int64)
@@ -349,39 +368,5 @@ def validation_loss(h: Tensor, targets: Targets, ridge: float) -> float:
 
 
 @torch.no_grad()
-def _forward(network: nn.Module, x: Tensor) -> Tensor:
+def _forward(network: nn.Module, x: Tensor | JointRows) -> Tensor:
     return torch.cat([network(part) for part in x.split(_ENCODE_ROWS)])
-
-
-class _Keeper:
-    """The best state of a network so far, by held-out loss, and the losses that were looked at."""
-
-    def __init__(self, network: nn.Module) -> None:
-        self.network = network
-        self.best, self.step = math.inf, 0
-        self.curve: list[float] = []
-        self.evaluated_at: list[int] = []
-        self.state = copy.deepcopy(network.state_dict())
-
-    def look(self, loss: float, step: int) -> None:
-        """Note a loss. Raises Diverged for one that is no number."""
-        if not math.isfinite(loss):
-            raise Diverged(f"held-out loss {loss} at step {step}: lower the learning rate")
-        self.curve.append(loss)
-        self.evaluated_at.append(step)
-        if loss < self.best:
-            self.best, self.step = loss, step
-            self.state = copy.deepcopy(self.network.state_dict())
-
-    def restore(self) -> None:
-        """Put the network back into its best state."""
-        self.network.load_state_dict(self.state)
-
-    def history(self) -> dict[str, Any]:
-        """JSON values for a learner's ``history_``."""
-        return {
-            "steps": self.evaluated_at[-1],
-            "best_step": self.step,
-            "validation_curve": [round(loss, 6) for loss in self.curve],
-            "evaluated_at": self.evaluated_at,
-        }

@@ -22,6 +22,7 @@ from mtlcm.moments import task_moments
     assumptions="x is linear in the factors, the tasks' coefficients span all of them",
     needs=("targets",),
     reference=True,
+    accepts=("vector", "image", "sequence", "graph"),
 )
 class ReducedRankRegression:
     """Codes (n, n_latents) = W x for standardised x, pooled mean 0 and identity covariance on the training samples.
@@ -54,6 +55,7 @@ class ReducedRankRegression:
     needs=("targets",),
     reference=True,
     version=2,
+    accepts=("vector", "image", "sequence", "graph"),
 )
 class DiagonalisedReducedRankRegression(ReducedRankRegression):
     """Codes B h of the codes h of ``rrr``: B makes cov(h | y, t) diagonal in all tasks at once, as nearly as can be.

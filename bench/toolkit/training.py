@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from bench.api import Diverged, NotApplicable, Progress
 from bench.toolkit.fused import gradients_in_place
 from bench.toolkit.networks import Streams
+from bench.toolkit.rows import Rows, rows_at_once
 
 Schedule = Literal["constant", "one-cycle", "cosine", "plateau"]
 
@@ -69,11 +70,11 @@ class Batch:
     fraction   part of the training that is done, 1 when the validation loss is taken
     """
 
-    rows: Mapping[str, Tensor]
+    rows: Mapping[str, Any]
     noise: Streams
     fraction: float
 
-    def __getitem__(self, name: str) -> Tensor:
+    def __getitem__(self, name: str) -> Any:
         return self.rows[name]
 
 
@@ -86,7 +87,7 @@ class TrainingResult:
     """steps              steps taken
     best_step            (E) the step whose state was kept
     validation_loss      (E) the loss there; nan without validation rows
-    curve                validation losses, one list a member, at the evaluated steps
+    curve                validation losses, one list a member, at the steps ``evaluated_at``
     diverged             (E) True where a member left the finite numbers
     """
 
@@ -95,6 +96,7 @@ class TrainingResult:
     validation_loss: list[float]
     curve: list[list[float]]
     diverged: list[bool]
+    evaluated_at: list[int]
 
     def history(self, index: int = 0) -> dict[str, Any]:
         """JSON values on one member, for a learner's ``history_``."""
@@ -104,6 +106,9 @@ class TrainingResult:
             "best_step": self.best_step[index],
             "validation_loss": loss if math.isfinite(loss) else None,
             "validation_curve": [round(value, 6) for value in self.curve[index] if math.isfinite(value)],
+            "evaluated_at": [
+                step for step, v in zip(self.evaluated_at, self.curve[index], strict=True) if math.isfinite(v)
+            ],
             "diverged": self.diverged[index],
         }
 
@@ -219,7 +224,7 @@ def split_rows(n: int, fraction: float, shuffle: Streams, groups: Tensor | None 
 def train(
     module: nn.Module,
     loss: Loss,
-    data: Mapping[str, Tensor],
+    data: Mapping[str, Rows],
     *,
     seeds: Sequence[int],
     options: TrainingOptions,
@@ -231,7 +236,7 @@ def train(
     """Minimise ``loss`` over the parameters of ``module`` in place, and leave each member in its best state.
 
     module            parameters (E, …), E = len(seeds); for E = 1 any module
-    data              tensors of n rows each, shared by the members; moved to ``device``
+    data              tensors (or ``GraphRows``) of n rows each, shared by the members; moved to ``device``
     groups            see ``split_rows``
     validation_loss   judged instead of ``loss`` on the held-out rows, always with the same noise
 
@@ -279,13 +284,13 @@ def train(
 
 
 @torch.no_grad()
-def _evaluate(module: nn.Module, loss: Loss, data: Mapping[str, Tensor], rows: Tensor, noise: Streams) -> Tensor:
+def _evaluate(module: nn.Module, loss: Loss, data: Mapping[str, Rows], rows: Tensor, noise: Streams) -> Tensor:
     """Mean loss (E,) over the rows (E, n); nan where there are none."""
     if rows.shape[1] == 0:
         return torch.full((len(rows),), torch.nan, device=rows.device)
     module.eval()
     total = torch.zeros(len(rows), device=rows.device)
-    for index in rows.split(_EVALUATION_ROWS, dim=1):
+    for index in rows.split(rows_at_once(data.values(), _EVALUATION_ROWS), dim=1):
         total += loss(Batch({name: t[index] for name, t in data.items()}, noise, 1.0)).view(-1) * index.shape[1]
     module.train()
     return total / rows.shape[1]
@@ -307,6 +312,7 @@ class _Tracker:
         self.active = torch.ones(members, dtype=torch.bool, device=device)
         self._finite = self.active
         self._curve: list[Tensor] = []
+        self._evaluated_at: list[int] = []
         self._state = self._snapshot()
 
     def _snapshot(self) -> list[Tensor]:
@@ -318,6 +324,7 @@ class _Tracker:
     def update(self, step: int, judged: Tensor, finite: Tensor) -> None:
         self._finite = finite
         self._curve.append(judged)
+        self._evaluated_at.append(step)
         if step < self._options.choose_after * self._options.steps:
             return
         # Without validation rows the latest finite state is the best one.
@@ -352,4 +359,5 @@ class _Tracker:
             validation_loss=[v if math.isfinite(v) else math.nan for v in self._best.tolist()],
             curve=curve,
             diverged=(~self._finite).tolist(),
+            evaluated_at=self._evaluated_at,
         )

@@ -140,7 +140,7 @@ def test_the_network_is_used_and_its_losses_are_told() -> None:
 
 def test_a_network_that_only_gets_worse_is_its_start_and_says_so() -> None:
     data = view(curved=0.0)
-    learner = fit(data, learning_rate=0.5)
+    learner = fit(data, learning_rate=3.0, weight_decay=0.0, steps=4)
     assert learner.history_["best_step"] == 0
     assert "no step improved" in learner.history_["warnings"][0]
     codes = np.column_stack([learner.encode(data.x), np.ones(len(data.x))])
