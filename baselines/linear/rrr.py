@@ -56,6 +56,7 @@ class ReducedRankRegression:
     assumptions="as rrr; given task and target the factors are independent, with variances that differ between tasks",
     needs=("targets",),
     reference=True,
+    version=2,
     accepts=("vector", "image", "sequence", "graph"),
 )
 class DiagonalisedReducedRankRegression(ReducedRankRegression):
