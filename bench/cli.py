@@ -75,6 +75,9 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="1/4,1,4",
         help="training length in multiples of the learner's own (default: 1)",
     )
+    run.add_argument(
+        "--until-converged", action="store_true", help="of several efforts, run the longer ones where a shorter has not"
+    )
     run.add_argument("--set", action="append", default=[], metavar="NAME.PARAM=VALUE", dest="settings")
     run.add_argument(
         "--judge",

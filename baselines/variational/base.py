@@ -167,11 +167,11 @@ class VariationalLearner(EnsembleLearner):
     decoder_activation: str = "xtanh"
     full_covariance: bool = True
     whiten: bool | None = None
-    decoder_variance: float = 0.01
+    decoder_variance: float = 0.003
     start_variance: float = 0.3
     learn_variance: bool | None = None
     anneal: float = 0.5
-    steps: int = 2000
+    steps: int = 3000
     batch_size: int = 128
     learning_rate: float = 1e-2
     validation_fraction: float = 0.1

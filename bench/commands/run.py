@@ -16,6 +16,7 @@ from bench.commands.execution import (
     still_to_do,
     warn_of_broken,
 )
+from bench.commands.rounds import rounds
 from bench.commands.terminal import counted, emit
 from bench.errors import EXIT_OK, UsageError
 from bench.registry import Registry, discover
@@ -44,7 +45,13 @@ def main(options: argparse.Namespace) -> int:
             _describe(options, cells, found)
             return EXIT_OK
         store = Store(options.out, create=True, salt=salt)
-        interrupted = execute(options, cells, store, found, pool)
+        interrupted, ran = False, []
+        for some in rounds(cells, store, until_converged=options.until_converged):
+            ran += some
+            interrupted = bool(some) and execute(options, some, store, found, pool)
+            if interrupted:
+                break
+        cells = ran
     if not interrupted:
         _scores(cells, store, found)
     return closing_words(cells, store, options.out, interrupted=interrupted)
