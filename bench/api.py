@@ -211,6 +211,7 @@ class DatasetInfo(Info):
     truth      are the true latents known?
     source     name of the downloadable files it reads (``bench.run.sources``), or ""
     testing    made to see that learners run, not to judge them: "all datasets" has it at the smoke budget alone
+    on_request   left out where all datasets are selected: it needs more than its name, such as a file of the user's
     """
 
     provides: tuple[str, ...] = ()
@@ -218,6 +219,7 @@ class DatasetInfo(Info):
     truth: bool = True
     source: str = ""
     testing: bool = False
+    on_request: bool = False
 
 
 @dataclass(frozen=True)
@@ -320,6 +322,7 @@ def dataset(
     truth: bool = True,
     source: str = "",
     testing: bool = False,
+    on_request: bool = False,
     requires: Sequence[str] = (),
     version: int = 1,
     defaults: Mapping[str, Any] | None = None,
@@ -344,5 +347,6 @@ def dataset(
             truth=truth,
             source=source,
             testing=testing,
+            on_request=on_request,
         )
     )

@@ -135,7 +135,11 @@ def newton_step(
             full = torch.where(indefinite[:, None, None], plain, full)
         else:
             full = plain
-    move = torch.linalg.solve(full, (support * condition).reshape(groups, -1)).view(groups, tasks, d + 1)
+    # one system at a time: on several threads torch factorises a batch of them wrongly
+    move = torch.stack(
+        [torch.linalg.solve(*one) for one in zip(full, (support * condition).reshape(groups, -1), strict=True)]
+    )
+    move = move.view(groups, tasks, d + 1)
     return head - move
 
 

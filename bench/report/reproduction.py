@@ -180,6 +180,12 @@ def _summary(rows: Sequence[tuple[PaperSetting, list[str]]]) -> list[str]:
     return [*lines, *([f"{beside} {BESIDE}"] if beside else [])]
 
 
+def _small(setting: PaperSetting, records: Sequence[Record | None]) -> str:
+    """What a quick run really ran, in words."""
+    params = next((record["spec"]["dataset_params"] for record in records if record), setting.dataset_params)
+    return f"{setting.dataset}, small ({', '.join(f'{name}={value}' for name, value in sorted(params.items()))})"
+
+
 def _ground(setting: PaperSetting, learner: str) -> str:
     """What a learner's scores must have in common with a setting to be compared with it."""
     return json.dumps([learner, setting.dataset, dict(setting.dataset_params), setting.metric], sort_keys=True)
@@ -200,6 +206,8 @@ def _row(
     expected = f"<br>expected: {text('; '.join(setting.expect))}" if setting.expect else ""
     row = [text(setting.learner), f"{text(setting.title)}<br>{text(setting.metric)}{expected}"]
     row.append(f"{text(setting.reference)} ({text(setting.source)})")
+    if quick:  # the setting's words and numbers are about its own size, not about this one
+        row = [text(setting.learner), f"{text(_small(setting, records))}<br>{text(setting.metric)}", DASH]
     if not values:
         failed = next((f"{r['status']}: {r['reason']}" for r in records if r and r["status"] != "ok"), "not run")
         return [text(failed), *row, DASH, DASH]

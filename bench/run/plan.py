@@ -13,7 +13,7 @@ from bench.api import BUDGETS, BadData, DatasetInfo, Info, LearnerInfo, MissingD
 from bench.errors import UsageError, unknown
 from bench.registry import Registry
 from bench.run.effort import efforts_of
-from bench.run.spec import RunSpec, derive_seed
+from bench.run.spec import RunSpec, derive_data_seed, derive_seed
 
 NEED_WORDS = {
     "targets": "targets",
@@ -22,6 +22,7 @@ NEED_WORDS = {
     "binary": "binary targets",
     "truth": "the true latents",
 }
+ONE_FILE = "comes in one file with the dataset, which a judged run does not take: move one of them"
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Selection:
-    """What the user asked for; names may be patterns (``*-causal``), empty means all."""
+    """What the user asked for; names may be patterns (``*-causal``), empty means all.
+
+    salt   of a judged run: goes into the data seeds, see ``spec.derive_data_seed``
+    """
 
     learners: Sequence[str] = ()
     datasets: Sequence[str] = ()
@@ -43,6 +47,8 @@ class Selection:
     device: str = "cpu"
     data_seed: int | None = None
     settings: Sequence[str] = ()
+    threads: int = 1
+    salt: str = ""
     efforts: Sequence[float] = (1.0,)
 
 
@@ -54,7 +60,8 @@ def plan(selection: Selection, registry: Registry) -> list[Cell]:
     if selection.budget not in BUDGETS:
         raise unknown("budget", selection.budget, BUDGETS)
     learners = [registry.learners[name] for name in _select("learner", selection.learners, registry.learners)]
-    datasets = [registry.datasets[name] for name in _select("dataset", selection.datasets, registry.datasets)]
+    usual = [name for name, info in registry.datasets.items() if not info.on_request or name in selection.datasets]
+    datasets = [registry.datasets[name] for name in _select("dataset", selection.datasets, usual)]
     if not selection.datasets and selection.budget != "smoke":
         datasets = [info for info in datasets if not info.testing]
     settings = parse_settings(selection.settings, registry)
@@ -79,7 +86,7 @@ def plan(selection: Selection, registry: Registry) -> list[Cell]:
                     learner=learner.name,
                     dataset=data.name,
                     repetition=repetition,
-                    data_seed=derive_seed("data", data.name, base),
+                    data_seed=derive_data_seed(data.name, base, selection.salt),
                     model_seed=derive_seed("model", learner.name, data.name, repetition),
                     budget=selection.budget,
                     device=selection.device,
@@ -88,9 +95,11 @@ def plan(selection: Selection, registry: Registry) -> list[Cell]:
                     learner_params=params[learner.name],
                     dataset_params=params[data.name],
                     data_sha256=data_hash,
+                    threads=selection.threads,
                     effort=effort,
                 )
-                cells.append(Cell(spec, why_not(learner, data) or absent))
+                shared = selection.salt and learner.origin == data.origin
+                cells.append(Cell(spec, why_not(learner, data) or absent or (ONE_FILE if shared else "")))
     return cells
 
 
@@ -173,16 +182,21 @@ def _convert(text: str, like: Any, where: str) -> Any:
     except json.JSONDecodeError:
         if like is None:
             return text
-        raise UsageError(f"{where}: '{text}' is not a {type(like).__name__}") from None
+        raise _no_value(where, text, like) from None
     if isinstance(like, bool) != isinstance(value, bool) and like is not None and value is not None:
-        raise UsageError(f"{where}: '{text}' is not a {type(like).__name__}")
+        raise _no_value(where, text, like)
     if isinstance(like, int) and isinstance(value, float):
         raise UsageError(f"{where}: '{text}' is not a whole number")
     if isinstance(like, float) and isinstance(value, int):
         return float(value)
     if isinstance(like, int | float) and isinstance(value, str | list | dict):
-        raise UsageError(f"{where}: '{text}' is not a {type(like).__name__}")
+        raise _no_value(where, text, like)
     return value
+
+
+def _no_value(where: str, text: str, like: Any) -> UsageError:
+    words = {bool: "true or false", int: "a whole number", float: "a number"}
+    return UsageError(f"{where}: '{text}' is not {words.get(type(like), f'a JSON {type(like).__name__}')}")
 
 
 def _data_hash(info: DatasetInfo) -> tuple[str, str]:
