@@ -74,7 +74,7 @@ SOURCES: dict[str, Source] = {
         checksum_origin="none is published",
         table="qm9.csv",
         rows_full=133_885,
-        reader="datasets.molecular.qm9:check_file",
+        reader="datasets.molecular.archive:check_file",
         licence="as stated at doi:10.6084/m9.figshare.c.978904",
         paper="Ramakrishnan et al. 2014, Scientific Data 1, 140022; Wu et al. 2018 (MoleculeNet)",
     ),
@@ -88,7 +88,7 @@ SOURCES: dict[str, Source] = {
         checksum_origin="TorchDrug, datasets.QM9",
         table="gdb9.sdf.csv",
         rows_full=133_885,
-        reader="datasets.molecular.qm9:check_file",
+        reader="datasets.molecular.archive:check_file",
         licence="as stated at doi:10.6084/m9.figshare.c.978904",
         paper="Ramakrishnan et al. 2014, Scientific Data 1, 140022",
     ),
@@ -292,3 +292,9 @@ def _cached(source: Source, file: str) -> Path:
 def _reader(source: Source) -> Callable[[Path, str], int]:
     module, _, function = source.reader.partition(":")
     return cast("Callable[[Path, str], int]", getattr(importlib.import_module(module), function))
+
+
+def private_folders() -> list[Path]:
+    """Folders that hold data files, and what was computed from them."""
+    given = os.environ.get("BENCH_DATA")
+    return [*([Path(given).expanduser()] if given else []), cache_dir()]

@@ -52,12 +52,14 @@ def task_moments(z: Tensor, y: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
 
 @learner(
     "sparse-bilevel",
+    assumes=("injective-mixing", "heads-span", "sparse-separating-heads"),
     summary="encoder whose features let an inner Lasso solve every task sparsely",
     paper="Lachapelle et al. 2023, ICML, arXiv 2211.14666",
     guarantee="permutation+scaling",
     assumptions="targets linear in the factors with sparse weights whose supports separate the factors",
     needs=("targets",),
     version=2,
+    effort=("steps",),
     budgets={
         "smoke": {"steps": 100, "starts": 4, "map_steps": 30},
         "paper": {"steps": 3000, "hidden": 128, "learning_rate": 2e-3, "starts": 16, "map_steps": 600},
@@ -66,6 +68,7 @@ def task_moments(z: Tensor, y: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
 )
 @learner(
     "ridge-bilevel",
+    assumes=("injective-mixing", "heads-span"),
     summary="the same with an inner ridge regression: its linearly identified counterpart",
     paper="Lachapelle et al. 2023, ICML, arXiv 2211.14666",
     guarantee="linear",
@@ -73,6 +76,7 @@ def task_moments(z: Tensor, y: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     assumptions="targets linear in the factors, with weights that span the factors",
     needs=("targets",),
     defaults={"inner": "ridge"},
+    effort=("steps",),
     budgets={"smoke": {"steps": 100}, "paper": {"steps": 3000, "hidden": 128}},
     accepts=("vector", "image", "sequence", "graph"),
 )

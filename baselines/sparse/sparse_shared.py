@@ -135,18 +135,24 @@ def newton_step(
             full = torch.where(indefinite[:, None, None], plain, full)
         else:
             full = plain
-    move = torch.linalg.solve(full, (support * condition).reshape(groups, -1)).view(groups, tasks, d + 1)
+    # one system at a time: on several threads torch factorises a batch of them wrongly
+    move = torch.stack(
+        [torch.linalg.solve(*one) for one in zip(full, (support * condition).reshape(groups, -1), strict=True)]
+    )
+    move = move.view(groups, tasks, d + 1)
     return head - move
 
 
 @learner(
     "sparse-shared",
+    assumes=("injective-mixing", "grouped-tasks"),
     summary="features that logistic heads use sparsely and share between tasks; from the paper's objective",
     paper="Fumero et al. 2023, NeurIPS, arXiv 2304.07939 (from the paper's objective; no released program)",
     guarantee="block",
     assumptions="every task needs few factors, and groups of factors are shared by tasks",
     needs=("binary",),
     version=2,
+    effort=("steps",),
     budgets={"smoke": {"steps": 40}, "paper": {"steps": 3000}},
     accepts=("vector", "image", "sequence", "graph"),
 )
@@ -158,6 +164,7 @@ def newton_step(
     needs=("binary",),
     version=2,
     defaults={"alpha": 0.0},
+    effort=("steps",),
     budgets={"smoke": {"steps": 40}, "paper": {"steps": 3000}},
     accepts=("vector", "image", "sequence", "graph"),
 )
@@ -169,6 +176,7 @@ def newton_step(
     needs=("binary",),
     version=2,
     defaults={"beta": 0.0},
+    effort=("steps",),
     budgets={"smoke": {"steps": 40}, "paper": {"steps": 3000}},
     accepts=("vector", "image", "sequence", "graph"),
 )

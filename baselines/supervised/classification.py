@@ -35,12 +35,14 @@ def class_labels(view: TrainView) -> np.ndarray[Any, np.dtype[np.int64]]:
 
 @learner(
     "single-task-classification",
+    assumes=("injective-mixing", "vmf-clusters-span"),
     summary="cross-entropy over class labels (or an integer auxiliary variable), logits W f(x)",
     paper="Reizinger, Bizeul, Juhos et al. 2024, arXiv 2410.21869; Roeder, Metz, Kingma 2021, ICML",
     guarantee="linear",
     version=2,
     assumptions="clusters of von Mises-Fisher type, one a class, whose centres span the latents",
     needs=("labels|aux",),
+    effort=("steps",),
     budgets={"smoke": {"steps": 150, "batch_size": 128}, "paper": {"steps": 4000}},
     accepts=("vector", "image", "sequence", "graph"),
 )

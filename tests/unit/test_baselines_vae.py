@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -118,12 +119,22 @@ def test_one_hot_is_read_as_category() -> None:
 
 def tiny_network(full: bool, prior: Any = None) -> tuple[VariationalNetwork, dict[str, Tensor]]:
     init = Streams([1], "init")
-    posterior = Posterior([3, 4, 2], init, activation="tanh", full_covariance=full, aux=None)
+    vectors: Any = SimpleNamespace(kind="vector", columns=3)
+    posterior = Posterior(vectors, [4], 2, init, activation="tanh", full_covariance=full, aux=None)
     decoder = MLP([2, 4, 3], init, activation="tanh")
     kind = NonFactorisedNetwork if isinstance(prior, ExponentialFamily) else VariationalNetwork
     model = kind(
-        posterior, decoder, prior or StandardPrior(), beta=2.0, start_variance=0.3, decoder_variance=0.05, anneal=0.5
+        posterior,
+        decoder,
+        prior or StandardPrior(),
+        lambda rows: rows,
+        beta=2.0,
+        start_variance=0.3,
+        decoder_variance=0.05,
+        anneal=0.5,
     )
+    if isinstance(model, NonFactorisedNetwork):
+        model.joined = True
     return model, {"x": Streams([2], "x").normal(6, 3), "aux": torch.tensor([[0, 1, 2, 0, 1, 2]])}
 
 
@@ -230,6 +241,23 @@ def test_validation_bound_of_a_gaussian_family_is_the_evidence_lower_bound() -> 
     torch.testing.assert_close(ours, nll.mean(-1) - 2.0 * (log_p.mean(-1) + entropy.mean(-1)), rtol=0, atol=2e-3)
 
 
+def test_before_its_codes_are_joined_icarls_bound_is_that_of_ivae() -> None:
+    aux = Auxiliary(n_categories=3, n_features=0)
+    prior = ExponentialFamily(aux, 2, Streams([3], "p"), units=4, free_coupling=False, n_targets=0, hidden=4)
+    prior.table.weight.data = Streams([4], "t").normal(3, 4)
+    model, rows = tiny_network(True, prior)
+    gaussian = ConditionalPrior(aux, 2, Streams([3], "p"), n_targets=0, learn_mean=True, hidden=4, activation="tanh")
+    linear, log_precision = prior.table.weight.data.chunk(2, dim=-1)
+    gaussian.table.weight.data = torch.cat([linear / log_precision.exp(), -log_precision], dim=-1)
+    mean, log_s, variance, _ = model.sample(rows, Streams([9], "noise"))
+    ours, theirs = (p.divergence(rows, mean, log_s, variance) for p in (prior, gaussian))
+    torch.testing.assert_close(ours, theirs)
+    model.joined = False
+    other = model.bound(Batch(rows, Streams([9], "noise"), 1.0))
+    model.prior = gaussian
+    torch.testing.assert_close(model.bound(Batch(rows, Streams([9], "noise"), 1.0)), other)
+
+
 def test_the_bound_leaves_the_unnormalised_prior_to_score_matching() -> None:
     prior, _ = family(False)
     prior = ExponentialFamily(
@@ -252,7 +280,7 @@ def test_the_bound_leaves_the_unnormalised_prior_to_score_matching() -> None:
 def test_classifier_loss_equals_cross_entropy() -> None:
     view = segments_view()
     learner = fit(TCL(**QUICK), view)
-    x = torch.from_numpy(learner.input_(view.x)).float()[None]
+    x = learner.inputs_(view.x)[None]
     segment = torch.from_numpy(view.aux)[None]
     ours = learner.network_.loss(Batch({"x": x, "segment": segment}, Streams([0], "noise"), 1.0))
     theirs = torch.nn.functional.cross_entropy(learner.network_(x)[0], segment[0])

@@ -1,19 +1,21 @@
 """Every learner on every kind of input: it runs, or says in words why not."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from bench import registry
 from bench.api import NotApplicable
-from bench.run.cell import checked_codes
+from bench.run.outcome import checked_codes
 from bench.run.plan import why_not
 from bench.toolkit.encoders import decoder
 from bench.toolkit.inputs import content_hash, flat, kind_of
 from bench.toolkit.networks import Streams
 from bench.toolkit.rows import prepare
 
+ROOT = Path(__file__).resolve().parents[2]
 FOUND = registry.discover()
 LEARNERS = [name for name, info in FOUND.learners.items() if "truth" not in info.needs]
 TINY = ["tiny-images", "tiny-sequences", "tiny-graphs"]
@@ -81,3 +83,18 @@ def test_the_tiny_data_hold_what_they_say() -> None:
         found = np.c_[flat(data.eval.x_test), np.ones(len(data.eval.x_test))] @ weights
         residual = ((found - data.eval.z_test) ** 2).mean(0) / data.eval.z_test.var(0)
         assert (residual < 0.2).all(), (name, residual)
+
+
+@pytest.mark.parametrize("dataset", [*TINY, "linear-causal"])
+def test_the_example_of_the_docs_is_a_learner_for_every_kind(dataset: str) -> None:
+    text = (ROOT / "docs" / "toolkit.md").read_text(encoding="utf-8")
+    source = (ROOT / "examples" / "any_kind.py").read_text(encoding="utf-8")
+    assert source in text, "docs/toolkit.md shows another example than examples/any_kind.py"
+    body = source[source.index("@learner") :]
+    assert len(body.splitlines()) <= 25
+    info = registry.discover([ROOT / "examples" / "any_kind.py"]).learners["target-codes"]
+    where = FOUND.datasets[dataset]
+    assert not why_not(info, where)
+    data = registry.load(where)(seed=0, **where.budgets["smoke"])
+    learner = registry.load(info)().fit(data.train, seed=0, device="cpu", progress=lambda f, t="": None)
+    assert checked_codes(learner.encode(data.eval.x_test), len(data.eval.x_test), "example").shape[1] > 1
