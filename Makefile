@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test lint benchmark profile report clean
+.PHONY: run test lint benchmark profile report docs clean
 
 run: $(STAMP)
 	@$(BIN)/python -m bench run --all; status=$$?; \
@@ -27,10 +27,13 @@ profile: $(STAMP)
 report: $(STAMP)
 	$(BIN)/python -m bench report
 
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
 clean:
-	rm -rf $(VENV) results
+	rm -rf $(VENV) results site

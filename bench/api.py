@@ -28,6 +28,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeVar
 
+from bench.assumptions import Property, check_assumes, check_properties
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -210,6 +212,7 @@ class Info:
 class LearnerInfo(Info):
     """guarantee     what the theory identifies, given its assumptions
     assumptions   those assumptions, in words
+    assumes       the same as names of ``bench.assumptions.VOCABULARY``
     needs         parts of the TrainView it cannot do without: "targets", "aux", "labels", "binary";
                   alternatives as "labels|aux"
     accepts       the kinds of x it takes
@@ -220,6 +223,7 @@ class LearnerInfo(Info):
 
     guarantee: Guarantee = "none"
     assumptions: str = ""
+    assumes: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     accepts: tuple[str, ...] = ("vector",)
     aux_at_test: bool = False
@@ -233,6 +237,8 @@ class DatasetInfo(Info):
     kind       kind of x
     truth      are the true latents known?
     source     name of the downloadable files it reads (``bench.run.sources``), or ""
+    properties   which assumptions of theorems the data meet: {name: "yes", "nearly" or "no"}, or by parameters
+               (``bench.assumptions``); what is missing is unknown
     testing    made to see that learners run, not to judge them: "all datasets" has it at the smoke budget alone
     on_request   left out where all datasets are selected: it needs more than its name, such as a file of the user's
     """
@@ -241,6 +247,7 @@ class DatasetInfo(Info):
     kind: Kind = "vector"
     truth: bool = True
     source: str = ""
+    properties: Mapping[str, Property] = field(default_factory=dict)
     testing: bool = False
     on_request: bool = False
 
@@ -299,6 +306,7 @@ def learner(
     paper: str,
     summary: str = "",
     assumptions: str = "",
+    assumes: Sequence[str] = (),
     needs: Sequence[str] = (),
     accepts: Sequence[str] = ("vector",),
     aux_at_test: bool = False,
@@ -314,6 +322,7 @@ def learner(
     defaults   constructor parameters of this variant
     budgets    further constructor parameters by budget, e.g. {"smoke": {"epochs": 2}, "paper": {"epochs": 2000}}
     version    raise it when results change: stored cells of the old version are then run again
+    assumes    names of ``bench.assumptions.VOCABULARY``; ValueError for others
     """
     return _register(
         LearnerInfo(
@@ -326,6 +335,7 @@ def learner(
             budgets=dict(budgets or {}),
             guarantee=guarantee,
             assumptions=assumptions,
+            assumes=check_assumes(name, assumes),
             needs=tuple(needs),
             accepts=tuple(accepts),
             aux_at_test=aux_at_test,
@@ -344,6 +354,7 @@ def dataset(
     kind: Kind = "vector",
     truth: bool = True,
     source: str = "",
+    properties: Mapping[str, Property] | None = None,
     testing: bool = False,
     on_request: bool = False,
     requires: Sequence[str] = (),
@@ -355,6 +366,8 @@ def dataset(
 
     All randomness must follow from ``seed``. Where the truth is unknown the held-out samples must not depend on
     the seed (only the training set may): codes of different seeds are compared on them.
+
+    properties   as in ``DatasetInfo``; ValueError for what ``bench.assumptions`` cannot read
     """
     return _register(
         DatasetInfo(
@@ -369,6 +382,7 @@ def dataset(
             kind=kind,
             truth=truth,
             source=source,
+            properties=check_properties(name, properties or {}),
             testing=testing,
             on_request=on_request,
         )

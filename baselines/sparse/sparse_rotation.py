@@ -17,6 +17,7 @@ OBLIQUE_STARTS = 5
 
 @learner(
     "mtrn-sparse-rotation",
+    assumes=("injective-mixing", "heads-span", "sparse-separating-heads"),
     summary="multi-task regression network, then the rotation, and the oblique map, that make its heads sparse",
     paper="Jennrich, Psychometrika 2004, 2006 (the rotation); Chen et al., TMLR 2024 (the network)",
     guarantee="permutation+scaling",
