@@ -18,6 +18,7 @@ from bench.report.pictures import Pictures, files, pictures
 from bench.report.ranking import ranking
 from bench.report.rows import Board, boards, renamed, row_key
 from bench.report.tabular import csv_text, write_parquet
+from bench.run.spec import RunSpec
 from bench.run.store import Record, Store, read_records, write_json, write_records, write_text
 
 Consistency = dict[str, dict[str, dict[str, Any]]]
@@ -42,8 +43,9 @@ def write_leaderboard(source: str | Path, to: str | Path | None = None, plugin_f
     target = default_target(source) if to is None else Path(to)
     made = boards(records, found, consistency)
     drawn = pictures(made)
-    beside = [name for name in OTHERS if (target / name).exists()]
-    pages = markdown_pages(made, records, found, drawn, beside=beside)
+    reproduced = _reproduction(Path(source), found)
+    beside = [name for name in OTHERS if name in reproduced or (target / name).exists()]
+    pages = markdown_pages(made, records, found, drawn, beside=beside) | reproduced
     pages["index.html"] = page(made, records, found, drawn)
     pages["records.csv"] = csv_text(records)
     for name, content in pages.items():
@@ -54,6 +56,19 @@ def write_leaderboard(source: str | Path, to: str | Path | None = None, plugin_f
     written = [*pages, "records.jsonl", "consistency.json"]
     written += ["records.parquet"] if write_parquet(records, target / "records.parquet") else []
     return [target / name for name in written]
+
+
+def _reproduction(source: Path, found: Registry) -> dict[str, str]:
+    """The reproduction table, where its records lie beside a records.jsonl."""
+    stored = source.parent / "reproduction.jsonl"
+    if not (source.is_file() and stored.exists()):
+        return {}
+    from bench.report import reproduction
+
+    records = {RunSpec.from_dict(record["spec"]).key: record for record in read_records(stored)}
+    trials = reproduction.trials(reproduction.select(None), found, device="cpu", quick=False)
+    made = [(trial, [records.get(cell.spec.key) for cell in trial.cells]) for trial in trials]
+    return {"reproduction.md": reproduction.markdown(made, quick=False)}
 
 
 def default_target(source: str | Path) -> Path:

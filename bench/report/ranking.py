@@ -149,7 +149,6 @@ def _family_block(family: str, boards: Sequence[Board], heading: str) -> list[st
     ranked: list[tuple[Board, dict[str, int]]] = []
     means: dict[str, dict[str, float]] = {}
     judged: set[str] = set()
-    guarantee = {row.name: row.info.guarantee for board in boards for row in competitors(board)}
     for board in boards:
         metric = metric_on(board, family)
         if metric is None or len(board.seeds()) < 2:
@@ -166,18 +165,20 @@ def _family_block(family: str, boards: Sequence[Board], heading: str) -> list[st
     rows = [
         [
             f"**{name}**" if name in judged else name,
-            guarantee[name],
             *(str(ranks[name]) if name in ranks else DASH for _, ranks in ranked),
             score(interval, digits=1),
             str(interval.n),
         ]
         for name, interval in over.items()
     ]
-    header = ["learner", "identified up to", *(board.dataset for board, _ in ranked), "mean rank", "datasets"]
-    annex = folded(
-        f"Critical difference of average ranks: {heading[0].lower()}{heading[1:]}", _annex(critical_difference(means))
+    # numbers for names: the table stays narrow however many datasets there are
+    header = ["learner", *map(str, range(1, len(ranked) + 1)), "mean rank", "of"]
+    numbered = ", ".join(
+        f"{number} {board.label or board.dataset}" for number, (board, _) in enumerate(ranked, start=1)
     )
-    return [f"### {heading}", table(header, rows, numeric_from=2), annex]
+    words = f"Critical difference of average ranks: {heading[0].lower()}{heading[1:]}"
+    annex = folded(words, _annex(critical_difference(means)))
+    return [f"### {heading}", f"Datasets: {numbered}.", table(header, rows), annex]
 
 
 def _annex(found: CriticalDifference | None) -> str:

@@ -129,5 +129,5 @@ def test_efforts_are_one_row_whose_headline_is_the_largest() -> None:
     text = leaderboard([at(4.0, 0.905, 40.0), at(0.25, 0.5, 2.5), at(1.0, 0.9, 10.0)], FOUND, {})
     line = next(line for line in text[text.index("# one") :].splitlines() if line.startswith("| best"))
     assert [cell.strip() for cell in line.strip("|").split("|")][-2:] == ["40", "10"]  # within 0.01 at effort 1
-    assert "--effort 0.25" in text
+    assert "--effort 1/4" in text
     assert "--effort 4" in text
