@@ -105,6 +105,24 @@ class TrainView:
 
 
 @dataclass(frozen=True)
+class Episode:
+    """A binary few-shot task on held-out samples: a head is fitted on the support and scored on the query.
+
+    shots             samples of each class in the support
+    support, query    indices into the rows of x_test, without a row in common
+    y_support, y_query   labels in {0, 1}
+    group_query       group of every row of the query: class and spurious attribute together. The worst group counts
+    """
+
+    shots: int
+    support: IntArray
+    y_support: IntArray
+    query: IntArray
+    y_query: IntArray
+    group_query: IntArray
+
+
+@dataclass(frozen=True)
 class EvalView:
     """What the metrics see and no learner does.
 
@@ -118,6 +136,9 @@ class EvalView:
                             that is, where the ceiling is z itself
     causal                  (n_tasks, d_z) bool: which factors cause which target; None where unknown
     latent_names            names of the d_z factors, where they have any
+    spread                  (d_z,) deviation of the factors over all their combinations, where the held-out samples show
+                            but some that were never trained on (``held_out_r2``); else None
+    episodes                few-shot tasks on held-out samples, whose heads the harness fits (``few_shot_acc``)
     """
 
     x_test: Any
@@ -135,6 +156,8 @@ class EvalView:
     ceiling_independent: FloatArray | None = None
     causal: BoolArray | None = None
     latent_names: tuple[str, ...] = ()
+    spread: FloatArray | None = None
+    episodes: tuple[Episode, ...] = ()
 
 
 @dataclass(frozen=True)

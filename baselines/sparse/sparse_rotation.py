@@ -25,6 +25,7 @@ OBLIQUE_STARTS = 5
     " for every factor, the supports without it cover all others",
     needs=("targets",),
     budgets={"smoke": {"steps": 40, "restarts": 4}, "paper": {"steps": 2000}},
+    accepts=("vector", "image", "sequence", "graph"),
 )
 class SparseRotation:
     """Codes (n, r) of mean 0 and variance 1; r is the rank of the network's codes, ``n_latents`` at most.
