@@ -191,6 +191,7 @@ class LearnerInfo(Info):
     accepts       the kinds of x it takes
     aux_at_test   does the auxiliary variable reach the encoder at test time?
     reference     a floor or ceiling row, not a competitor
+    effort        names of the parameters that ``run --effort`` scales, whole numbers such as "steps"; none: one point
     """
 
     guarantee: Guarantee = "none"
@@ -199,6 +200,7 @@ class LearnerInfo(Info):
     accepts: tuple[str, ...] = ("vector",)
     aux_at_test: bool = False
     reference: bool = False
+    effort: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -207,12 +209,14 @@ class DatasetInfo(Info):
     kind       kind of x
     truth      are the true latents known?
     source     name of the downloadable files it reads (``bench.run.sources``), or ""
+    testing    made to see that learners run, not to judge them: "all datasets" has it at the smoke budget alone
     """
 
     provides: tuple[str, ...] = ()
     kind: Kind = "vector"
     truth: bool = True
     source: str = ""
+    testing: bool = False
 
 
 @dataclass(frozen=True)
@@ -268,6 +272,7 @@ def learner(
     accepts: Sequence[str] = ("vector",),
     aux_at_test: bool = False,
     reference: bool = False,
+    effort: Sequence[str] = (),
     requires: Sequence[str] = (),
     version: int = 1,
     defaults: Mapping[str, Any] | None = None,
@@ -294,6 +299,7 @@ def learner(
             accepts=tuple(accepts),
             aux_at_test=aux_at_test,
             reference=reference,
+            effort=tuple(effort),
         )
     )
 
@@ -307,6 +313,7 @@ def dataset(
     kind: Kind = "vector",
     truth: bool = True,
     source: str = "",
+    testing: bool = False,
     requires: Sequence[str] = (),
     version: int = 1,
     defaults: Mapping[str, Any] | None = None,
@@ -330,5 +337,6 @@ def dataset(
             kind=kind,
             truth=truth,
             source=source,
+            testing=testing,
         )
     )

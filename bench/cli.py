@@ -52,6 +52,12 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--seeds", metavar="0-4", help="repetitions (default: 0-2; smoke 0; paper 0-4)")
     run.add_argument("--data-seed", type=int, metavar="S", help="fix the data; the repetitions vary the model alone")
     run.add_argument("--budget", default="standard", help="smoke, standard (default) or paper: data sizes and training")
+    run.add_argument(
+        "--effort",
+        default="1",
+        metavar="1/4,1,4",
+        help="training length in multiples of the learner's own (default: 1)",
+    )
     run.add_argument("--set", action="append", default=[], metavar="NAME.PARAM=VALUE", dest="settings")
     run.add_argument(
         "--judge",
@@ -66,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
 
     listing = commands.add_parser("list", help="learners, datasets and metrics")
     listing.add_argument("--json", action="store_true", help="machine-readable")
+    listing.add_argument("--kinds", action="store_true", help="which learner takes which kind of input")
     listing.add_argument("--plugin", action="append", default=[], metavar="FILE")
     listing.set_defaults(command="list")
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.api import NotApplicable, Progress, TrainView, learner
+from bench.toolkit.inputs import flat
 from bench.toolkit.reduced_rank import check_view, fit_view
 from mtlcm.causal_model import LinearCausalModel
 from mtlcm.moments import task_moments
@@ -26,11 +27,13 @@ REPRESENTATIONS = ("auto", "identity", "network", "rrr")
     assumptions="injective mixing; heads span R^d (T >= d); given task and target the factors are Gaussian and "
     "uncorrelated, with variances that change between tasks; samples differ between tasks",
     needs=("targets",),
+    effort=("steps",),
     version=3,
     budgets={
         "smoke": {"steps": 40, "flow_steps": 40},
         "paper": {"steps": 500, "batch": 4096, "flow_steps": 1000, "network": {"flow_hidden": (256, 256)}},
     },
+    accepts=("vector", "image", "sequence", "graph"),
 )
 @dataclass(kw_only=True)
 class MTLCM:
@@ -93,13 +96,13 @@ class MTLCM:
         return self.causal_model_.encode(self._represent(x))
 
     def _represent(self, x: Any) -> Float:
-        return np.asarray(x if self._encoder is None else self._encoder.encode(x), dtype=np.float64)
+        return np.asarray(flat(x) if self._encoder is None else self._encoder.encode(x), dtype=np.float64)
 
     def _check(self, view: TrainView) -> str:
         if self.representation not in REPRESENTATIONS:
             raise ValueError(f"representation={self.representation!r}: choose one of {', '.join(REPRESENTATIONS)}")
         check_view(view)
-        width = np.shape(view.x)[1]
+        width = np.shape(view.x)[1] if view.kind == "vector" else None
         kind = self.representation
         if kind == "auto":
             return "identity" if width == view.n_latents else "network"

@@ -24,8 +24,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bench.api import Diverged, NotApplicable, Progress, TrainView, learner
-from bench.toolkit.encoders.skip import Encoder
+from bench.toolkit.encoders.skip import Encoder, JointRows, KindEncoder
 from bench.toolkit.heads import VARIANCE_FLOOR, own_heads, profiled_loss, shared_heads
+from bench.toolkit.inputs import flat
+from bench.toolkit.networks import Streams
 from bench.toolkit.reduced_rank import (
     LinearEncoder,
     Standardiser,
@@ -34,6 +36,7 @@ from bench.toolkit.reduced_rank import (
     reduced_rank_regression,
     task_ridge,
 )
+from bench.toolkit.rows import prepare
 from bench.toolkit.schedule import one_cycle
 from bench.toolkit.task_batches import Targets
 from mtlcm.conditional_flow import Flow, fit_flow
@@ -50,7 +53,9 @@ _VALIDATION_ROWS = 1 << 15  # samples from which shared heads are fitted to vali
     guarantee="linear",
     assumptions="targets are linear in the factors given the task, the heads span R^d, T >= d",
     needs=("targets",),
+    effort=("steps",),
     budgets={"smoke": {"steps": 40}, "paper": {"steps": 2000}},
+    accepts=("vector", "image", "sequence", "graph"),
 )
 class MultiTaskRegressionNetwork:
     """Codes (n, n_latents) of the shared encoder, of pooled mean 0 and identity covariance on the training samples.
@@ -119,8 +124,7 @@ class MultiTaskRegressionNetwork:
         self._set_inputs(view, linear, device)
         x = self._inputs(view.x)
         skip = torch.from_numpy(np.linalg.lstsq(self._whiten, linear.weights, rcond=None)[0]).float()
-        sizes = (x.shape[1], *self.hidden, view.n_latents)
-        network = Encoder(sizes, skip if self.skip else None, generator).to(device)
+        network = self._encoder(x, view.n_latents, skip if self.skip else None, generator).to(device)
         codes = linear.encode(view.x)
         rows, tasks, y = (part.cpu().numpy() for part in targets.train)
         ridge = task_ridge(codes, rows, tasks, y, n_tasks=targets.n_tasks, ridges=_HEAD_RIDGES).ridge
@@ -217,7 +221,7 @@ class MultiTaskRegressionNetwork:
     def _linear_start(self, view: TrainView, targets: Targets) -> LinearEncoder:
         train = ~targets.held_out[np.asarray(view.sample)]
         return reduced_rank_regression(
-            view.x,
+            flat(view.x),
             np.asarray(view.sample)[train],
             np.asarray(view.task)[train],
             np.asarray(view.y)[train],
@@ -233,19 +237,34 @@ class MultiTaskRegressionNetwork:
         damped, not amplified.
         """
         self._device = device
+        self._rows = None if view.kind == "vector" else prepare(view)
         self._standardise: Standardiser = linear.standardise
         if not self.skip:
             self._whiten = np.eye(len(linear.standardise.mean))
             return
-        xs = self._standardise(view.x)
+        xs = self._standardise(flat(view.x))
         e, v = np.linalg.eigh(xs.T @ xs / len(xs))
         kept = e > 1e-10 * e[-1]
         e, v = e[kept], v[:, kept]
         damping = 0.1 * linear.ridge
         self._whiten = v / np.sqrt((e + damping) * np.mean(e / (e + damping)))
 
-    def _inputs(self, x: Any) -> Tensor:
-        """(n, r) float32 network inputs on the device."""
+    def _encoder(
+        self, x: Tensor | JointRows, d: int, skip: Tensor | None, generator: torch.Generator
+    ) -> Encoder | KindEncoder:
+        if isinstance(x, Tensor):
+            return Encoder((x.shape[1], *self.hidden, d), skip, generator)
+        assert self._rows is not None
+        seed = int(torch.randint(2**62, (1,), generator=generator))
+        return KindEncoder(self._rows, d, skip, Streams([seed], "init"))
+
+    def _inputs(self, x: Any) -> Tensor | JointRows:
+        """Network inputs on the device: vectors (n, r) float32, or rows of another kind beside their flat view."""
+        vectors = self._flat_inputs(x)
+        return vectors if self._rows is None else JointRows(self._rows(x).to(self._device), vectors)
+
+    def _flat_inputs(self, x: Any) -> Tensor:
+        x = flat(x)
         parts = [
             torch.from_numpy((self._standardise(x[i : i + _ENCODE_ROWS]) @ self._whiten).astype(np.float32))
             for i in range(0, len(x), _ENCODE_ROWS)
@@ -265,16 +284,16 @@ class MultiTaskRegressionNetwork:
 
     def _train_closed(
         self,
-        network: Encoder,
-        x: Tensor,
+        network: Encoder | KindEncoder,
+        x: Tensor | JointRows,
         targets: Targets,
         ridge: float,
         generator: torch.Generator,
         progress: Progress,
     ) -> tuple[float, int]:
         """Variable projection; returns the best held-out loss and its step, and leaves that encoder in ``network``."""
-        matrices = [p for p in network.parameters() if p.ndim == 2]
-        vectors = [p for p in network.parameters() if p.ndim == 1]
+        matrices = [p for name, p in network.named_parameters() if "bias" not in name]
+        vectors = [p for name, p in network.named_parameters() if "bias" in name]
         optimiser = torch.optim.AdamW(
             [{"params": matrices, "weight_decay": self.weight_decay}, {"params": vectors, "weight_decay": 0.0}],
             lr=self.learning_rate,
@@ -300,15 +319,15 @@ class MultiTaskRegressionNetwork:
 
     def _train_sgd(
         self,
-        network: Encoder,
-        x: Tensor,
+        network: Encoder | KindEncoder,
+        x: Tensor | JointRows,
         targets: Targets,
         ridge: float,
         generator: torch.Generator,
         progress: Progress,
     ) -> tuple[float, int]:
         """The paper's plain training: Adam on encoder and heads, ½ squared error of a row on its own task."""
-        device, d = x.device, network.weights[-1].shape[1]
+        device, d = x.device, network.width
         bound = 1 / math.sqrt(d)
         head = nn.Parameter(((2 * torch.rand(targets.n_tasks, d + 1, generator=generator) - 1) * bound).to(device))
         optimiser = torch.optim.Adam([*network.parameters(), head], lr=self.learning_rate)
@@ -362,7 +381,7 @@ def validation_loss(h: Tensor, targets: Targets, ridge: float) -> float:
 
 
 @torch.no_grad()
-def _forward(network: nn.Module, x: Tensor) -> Tensor:
+def _forward(network: nn.Module, x: Tensor | JointRows) -> Tensor:
     return torch.cat([network(part) for part in x.split(_ENCODE_ROWS)])
 
 

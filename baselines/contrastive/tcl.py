@@ -13,24 +13,27 @@ from torch import Tensor, nn
 from baselines.linear.fastica import unmix_codes
 from bench.api import NotApplicable, Progress, TrainView, learner
 from bench.toolkit.auxiliary import as_category
+from bench.toolkit.encoders import encoder
 from bench.toolkit.ensemble import EnsembleLearner
 from bench.toolkit.networks import MLP, Linear, Streams
-from bench.toolkit.preprocess import AffineInput, Float64
+from bench.toolkit.preprocess import Float64
+from bench.toolkit.rows import Rows, prepare
 from bench.toolkit.training import Batch, TrainingOptions, TrainingResult, train
 
 
 class SegmentClassifier(nn.Module):
     """Features |a(x)| (E, B, d) and logits of the segments, linear in them."""
 
-    def __init__(self, sizes: Sequence[int], n_segments: int, init: Streams, *, activation: str) -> None:
+    def __init__(self, network: nn.Module, d: int, n_segments: int, init: Streams) -> None:
         super().__init__()
-        self.network = MLP(sizes, init, activation=activation)
-        self.head = Linear(sizes[-1], n_segments, init, gain=0.1)
+        self.network = network
+        self.head = Linear(d, n_segments, init, gain=0.1)
 
-    def features(self, x: Tensor) -> Tensor:
-        return self.network(x).abs()
+    def features(self, x: Any) -> Tensor:
+        features: Tensor = self.network(x).abs()
+        return features
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Any) -> Tensor:
         return self.head(self.features(x))
 
     def loss(self, batch: Batch) -> Tensor:
@@ -44,11 +47,13 @@ class SegmentClassifier(nn.Module):
     summary="time-contrastive learning: segment classifier on |features|, then FastICA on these",
     paper="Hyvärinen & Morioka, NeurIPS 2016",
     guarantee="permutation+scaling",
-    version=2,
+    version=3,
+    effort=("steps",),
     assumptions="of the statistic |z_j| or z_j², not of z_j itself: on data whose segments differ in variance alone "
     "the code tells a factor's size and not its sign; p(z | u) factorises and varies enough over segments",
     needs=("aux|labels",),
     budgets={"smoke": {"steps": 150}, "paper": {"steps": 10000}},
+    accepts=("vector", "image", "sequence", "graph"),
 )
 @dataclass(kw_only=True, eq=False)
 class TCL(EnsembleLearner):
@@ -79,13 +84,12 @@ class TCL(EnsembleLearner):
         self, view: TrainView, seeds: Sequence[int], device: str, progress: Progress
     ) -> tuple[nn.Module, TrainingResult]:
         segment = segments_of(view)
-        self.input_ = AffineInput.for_view(view, self.whiten)
-        model = SegmentClassifier(
-            [view.x.shape[1], *[self.hidden] * (self.layers - 1), view.n_latents],
-            int(segment.max()) + 1,
-            Streams(seeds, "init"),
-            activation=self.activation,
+        self.inputs_ = prepare(view, whiten=self.whiten)
+        init, d, hidden = Streams(seeds, "init"), view.n_latents, [self.hidden] * (self.layers - 1)
+        network = encoder(
+            self.inputs_, d, init, vector=lambda columns: MLP([columns, *hidden, d], init, activation=self.activation)
         )
+        model = SegmentClassifier(network, d, int(segment.max()) + 1, init)
         options = TrainingOptions(
             steps=self.steps,
             batch_size=self.batch_size,
@@ -105,10 +109,10 @@ class TCL(EnsembleLearner):
         """Codes (n, r): unmixed features of unit variance; r is their rank, ``n_latents`` at most."""
         return (super().encode(x) - self.mean_) @ self.unmixing_
 
-    def _inputs(self, x: Any, aux: Any) -> dict[str, Tensor]:
-        return {"x": torch.from_numpy(self.input_(x)).float()}
+    def _inputs(self, x: Any, aux: Any) -> dict[str, Rows]:
+        return {"x": self.inputs_(x)}
 
-    def _codes(self, rows: dict[str, Tensor]) -> Tensor:
+    def _codes(self, rows: dict[str, Any]) -> Tensor:
         return self.network_.features(rows["x"])
 
 

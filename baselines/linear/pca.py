@@ -33,6 +33,7 @@ def principal_components(view: TrainView) -> tuple[Standardizer, Float64]:
     paper="Pearson, Philosophical Magazine 1901",
     guarantee="none",
     reference=True,
+    accepts=("vector", "image", "sequence", "graph"),
 )
 class PCA:
     """Codes (n, n_latents): scores on the leading principal components, each of unit training variance."""

@@ -14,6 +14,7 @@ from bench.toolkit.preprocess import Float64, standardizer_for
     paper="reference row",
     guarantee="none",
     reference=True,
+    accepts=("vector", "image", "sequence", "graph"),
 )
 class Raw:
     """Codes (n, d_x): x with its columns standardised by their training moments."""

@@ -22,6 +22,7 @@ from mtlcm.moments import task_moments
     assumptions="x is linear in the factors, the tasks' coefficients span all of them",
     needs=("targets",),
     reference=True,
+    accepts=("vector", "image", "sequence", "graph"),
 )
 class ReducedRankRegression:
     """Codes (n, n_latents) = W x for standardised x, pooled mean 0 and identity covariance on the training samples.
@@ -53,6 +54,7 @@ class ReducedRankRegression:
     assumptions="as rrr; given task and target the factors are independent, with variances that differ between tasks",
     needs=("targets",),
     reference=True,
+    accepts=("vector", "image", "sequence", "graph"),
 )
 class DiagonalisedReducedRankRegression(ReducedRankRegression):
     """Codes B h of the codes h of ``rrr``: B makes cov(h | y, t) diagonal in all tasks at once, as nearly as can be.

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Self
 
-import numpy as np
-import torch
-
 from bench.api import Progress, TrainView, learner
+from bench.toolkit.encoders import encode_rows, encoder
 from bench.toolkit.networks import MLP, Streams, n_parameters
-from bench.toolkit.preprocess import Float64, standardizer_for
+from bench.toolkit.preprocess import Float64
+from bench.toolkit.rows import prepare
 
 
 @learner(
@@ -18,9 +17,10 @@ from bench.toolkit.preprocess import Float64, standardizer_for
     paper="reference row",
     guarantee="none",
     reference=True,
+    accepts=("vector", "image", "sequence", "graph"),
 )
 class Untrained:
-    """Codes (n, n_latents) of a multi-layer perceptron that was never trained.
+    """Codes (n, n_latents) of an encoder that was never trained: a multi-layer perceptron on vectors, else the kind's.
 
     hidden, layers   width of the hidden layers and number of linear layers
     activation       see ``bench.toolkit.networks.ACTIVATIONS``
@@ -32,13 +32,16 @@ class Untrained:
         self.activation = activation
 
     def fit(self, view: TrainView, *, seed: int, device: str, progress: Progress) -> Self:
-        self.standardizer_ = standardizer_for(view)
-        sizes = [len(self.standardizer_.mean), *[self.hidden] * (self.layers - 1), view.n_latents]
-        self.network_ = MLP(sizes, Streams([seed], "init"), activation=self.activation)
+        self.inputs_ = prepare(view)
+        init, widths = Streams([seed], "init"), [*[self.hidden] * (self.layers - 1), view.n_latents]
+        self.network_ = encoder(
+            self.inputs_,
+            view.n_latents,
+            init,
+            vector=lambda columns: MLP([columns, *widths], init, activation=self.activation),
+        )
         self.n_parameters_ = n_parameters(self.network_)
         return self
 
-    @torch.no_grad()
     def encode(self, x: Any, aux: Any = None) -> Float64:
-        codes = self.network_(torch.from_numpy(self.standardizer_(x)).float()[None])[0]
-        return np.asarray(codes.double())
+        return encode_rows(self.network_, self.inputs_(x))

@@ -35,7 +35,9 @@ from baselines.sparse.lasso import differentiable_lasso, lasso, ridge
 from baselines.sparse.linear_map import Moments, best_map
 from baselines.sparse.task_learner import TaskLearner, require_tasks
 from bench.api import Progress, TrainView, learner
-from bench.toolkit.preprocess import Float64, standardizer_for
+from bench.toolkit.encoders import end_parameters
+from bench.toolkit.preprocess import Float64
+from bench.toolkit.rows import prepare, rows_at_once
 from bench.toolkit.task_batches import TaskBatches, cut_into_task_batches
 
 MAP_BATCHES = 2000
@@ -56,10 +58,12 @@ def task_moments(z: Tensor, y: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     assumptions="targets linear in the factors with sparse weights whose supports separate the factors",
     needs=("targets",),
     version=2,
+    effort=("steps",),
     budgets={
         "smoke": {"steps": 100, "starts": 4, "map_steps": 30},
         "paper": {"steps": 3000, "hidden": 128, "learning_rate": 2e-3, "starts": 16, "map_steps": 600},
     },
+    accepts=("vector", "image", "sequence", "graph"),
 )
 @learner(
     "ridge-bilevel",
@@ -70,7 +74,9 @@ def task_moments(z: Tensor, y: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     assumptions="targets linear in the factors, with weights that span the factors",
     needs=("targets",),
     defaults={"inner": "ridge"},
+    effort=("steps",),
     budgets={"smoke": {"steps": 100}, "paper": {"steps": 3000, "hidden": 128}},
+    accepts=("vector", "image", "sequence", "graph"),
 )
 class Bilevel(TaskLearner):
     """Encoder under an inner Lasso or ridge regression per task.
@@ -80,7 +86,7 @@ class Bilevel(TaskLearner):
     penalty          λ of the ridge regression on features of variance 1
     steps            minibatches of ``tasks_per_step`` task batches with at most ``samples_per_task`` samples each
                      (at least 4 times the number of latents)
-    hidden, blocks   width and number of residual blocks of the encoder (``bench.toolkit.encoders.residual``)
+    hidden, blocks   width and number of residual blocks of the encoder of vectors (``bench.toolkit.encoders``)
     learning_rate, weight_decay   of AdamW, one cycle
     starts, map_steps, map_after   initial maps of the multi-start, its steps of 32 task batches, and the fraction of
                      the encoder's steps before it; 0 starts: none
@@ -127,7 +133,7 @@ class Bilevel(TaskLearner):
     def fit(self, view: TrainView, *, seed: int, device: str, progress: Progress) -> Self:
         if self.inner not in ("lasso", "ridge"):
             raise ValueError(f"inner={self.inner!r}: choose lasso or ridge")
-        self.standardizer_ = standardizer_for(view)
+        self.inputs_ = prepare(view)
         require_tasks(view)
         d = view.n_latents
         batches = cut_into_task_batches(
@@ -166,7 +172,8 @@ class Bilevel(TaskLearner):
         index = torch.cat([rows, held_out]).numpy()
         weight = torch.from_numpy(batches.weight[index])
         flat = torch.from_numpy(batches.rows[index].reshape(-1))
-        features = torch.cat([self.encoder_(self.x_[part][None])[0].double().cpu() for part in flat.split(16384)])
+        block = rows_at_once([self.x_], 16384)
+        features = torch.cat([self.encoder_(self.x_[part[None]])[0].double().cpu() for part in flat.split(block)])
         real = weight.view(-1, 1) / weight.sum()
         features -= (real * features).sum(dim=0)
         scale = (real * features.square()).sum(dim=0).mean().sqrt()
@@ -184,7 +191,7 @@ class Bilevel(TaskLearner):
         if found is None:
             return
         # In place, as the optimiser holds these parameters; at the features' old scale, which is free.
-        for parameter in self.encoder_.leave.parameters():
+        for parameter in end_parameters(self.encoder_):
             parameter.copy_(parameter.double().cpu() @ (scale * found))
 
     def _outer_loss(self, z: Tensor, y: Tensor, weight: Tensor, fraction: float) -> Tensor:

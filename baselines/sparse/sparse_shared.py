@@ -30,7 +30,8 @@ from torch import Tensor, nn
 from baselines.sparse.lasso import soft_threshold
 from baselines.sparse.task_learner import TaskLearner, require_tasks
 from bench.api import NotApplicable, Progress, TrainView, learner
-from bench.toolkit.preprocess import Float64, standardizer_for
+from bench.toolkit.preprocess import Float64
+from bench.toolkit.rows import prepare
 from bench.toolkit.task_batches import cut_into_task_batches
 
 ROUNDS = 4
@@ -150,7 +151,9 @@ def newton_step(
     assumptions="every task needs few factors, and groups of factors are shared by tasks",
     needs=("binary",),
     version=2,
+    effort=("steps",),
     budgets={"smoke": {"steps": 40}, "paper": {"steps": 3000}},
+    accepts=("vector", "image", "sequence", "graph"),
 )
 @learner(
     "sparse-shared-no-l1",
@@ -160,7 +163,9 @@ def newton_step(
     needs=("binary",),
     version=2,
     defaults={"alpha": 0.0},
+    effort=("steps",),
     budgets={"smoke": {"steps": 40}, "paper": {"steps": 3000}},
+    accepts=("vector", "image", "sequence", "graph"),
 )
 @learner(
     "sparse-shared-no-entropy",
@@ -170,7 +175,9 @@ def newton_step(
     needs=("binary",),
     version=2,
     defaults={"beta": 0.0},
+    effort=("steps",),
     budgets={"smoke": {"steps": 40}, "paper": {"steps": 3000}},
+    accepts=("vector", "image", "sequence", "graph"),
 )
 class SparseShared(TaskLearner):
     """Encoder under sparse logistic heads that share features.
@@ -178,7 +185,7 @@ class SparseShared(TaskLearner):
     alpha, beta, ridge   weights of the L1 norm, of the entropy of the shares, and of the stabilising ridge penalty
     steps            minibatches of ``tasks_per_step`` task batches with at most ``samples_per_task`` samples each;
                      each half of a batch is the support set of the other
-    hidden, blocks   width and number of residual blocks of the encoder (``bench.toolkit.encoders.residual``)
+    hidden, blocks   width and number of residual blocks of the encoder of vectors (``bench.toolkit.encoders``)
     learning_rate, weight_decay   of AdamW, one cycle
 
     The state with the lowest outer loss on held-out batches is kept. Codes (n, n_latents) are the features,
@@ -211,7 +218,7 @@ class SparseShared(TaskLearner):
         self.weight_decay = weight_decay
 
     def fit(self, view: TrainView, *, seed: int, device: str, progress: Progress) -> Self:
-        self.standardizer_ = standardizer_for(view)
+        self.inputs_ = prepare(view)
         if view.target_type != "binary":
             raise NotApplicable("needs binary targets; the outer and inner losses are cross-entropies")
         require_tasks(view)

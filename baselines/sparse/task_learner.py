@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 
 from bench.api import Diverged, NotApplicable, Progress, TrainView
-from bench.toolkit.encoders.residual import ResidualMLP, encode_with
+from bench.toolkit.encoders import encode_rows, encoder
+from bench.toolkit.encoders.vector import ResidualMLP
 from bench.toolkit.networks import Streams, n_parameters
-from bench.toolkit.preprocess import Float64, Standardizer
+from bench.toolkit.preprocess import Float64
+from bench.toolkit.rows import Prepared
 from bench.toolkit.task_batches import TaskBatches, tasks_in_words
 from bench.toolkit.training import Batch, TrainingOptions, split_rows, train
 
@@ -41,11 +43,11 @@ def require_tasks(view: TrainView) -> None:
 class TaskLearner(ABC):
     """Base of learners whose encoder is trained on the outer loss of heads fitted per task.
 
-    A subclass stores the parameters named below, sets ``standardizer_``, calls ``_train_encoder`` in ``fit`` and
+    A subclass stores the parameters named below, sets ``inputs_``, calls ``_train_encoder`` in ``fit`` and
     gives the outer loss of normalised features. Codes are the features, normalised on the training samples.
     """
 
-    standardizer_: Standardizer
+    inputs_: Prepared
     steps: int
     tasks_per_step: int
     hidden: int
@@ -85,8 +87,14 @@ class TaskLearner(ABC):
         Of ``TrainingOptions``: the cycle is the same for all, the state of the lowest outer loss on held-out batches
         is kept, from those after ``choose_after`` of the steps.
         """
-        self.x_ = torch.from_numpy(self.standardizer_(view.x)).float().to(device)
-        self.encoder_ = ResidualMLP(self.x_.shape[1], self.hidden, self.blocks, codes, Streams([seed], "init"))
+        self.x_ = self.inputs_(view.x).to(device)
+        init = Streams([seed], "init")
+        self.encoder_ = encoder(
+            self.inputs_,
+            codes,
+            init,
+            vector=lambda columns: ResidualMLP(columns, self.hidden, self.blocks, codes, init),
+        )
         self.n_parameters_ = n_parameters(self.encoder_)
 
         def outer_loss(batch: Batch) -> Tensor:
@@ -132,5 +140,7 @@ class TaskLearner(ABC):
         return (found - self.code_mean_) / self.code_scale_
 
     def encode(self, x: Any, aux: Any = None) -> Float64:
-        """Codes (n, d) float64 of x (n, d_x)."""
-        return (encode_with(self.encoder_, self.standardizer_, x) - self.code_mean_) / self.code_scale_
+        """Codes (n, d) float64 of n inputs x."""
+        device = next(self.encoder_.parameters()).device
+        found = encode_rows(self.encoder_, self.inputs_(x), device=device)
+        return (found - self.code_mean_) / self.code_scale_

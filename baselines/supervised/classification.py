@@ -11,7 +11,7 @@ from torch import Tensor
 from baselines.supervised.single_task import SingleTask, cross_entropy, integer_aux
 from bench.api import NotApplicable, Progress, TrainView, learner
 from bench.toolkit.networks import Linear
-from bench.toolkit.preprocess import standardizer_for
+from bench.toolkit.rows import prepare
 from bench.toolkit.training import Batch
 
 
@@ -41,14 +41,16 @@ def class_labels(view: TrainView) -> np.ndarray[Any, np.dtype[np.int64]]:
     version=2,
     assumptions="clusters of von Mises-Fisher type, one a class, whose centres span the latents",
     needs=("labels|aux",),
+    effort=("steps",),
     budgets={"smoke": {"steps": 150, "batch_size": 128}, "paper": {"steps": 4000}},
+    accepts=("vector", "image", "sequence", "graph"),
 )
 @dataclass(kw_only=True, eq=False)
 class SingleTaskClassification(SingleTask):
     """Codes (n, n_latents): features f(x) of a classifier with logits W f(x); parameters as in the base class."""
 
     def fit(self, view: TrainView, *, seed: int, device: str, progress: Progress) -> Self:
-        self.standardizer_ = standardizer_for(view)
+        self.inputs_ = prepare(view)
         labels = class_labels(view)
         n_classes, d = int(labels.max()) + 1, view.n_latents
         if n_classes <= d:
@@ -61,7 +63,7 @@ class SingleTaskClassification(SingleTask):
             view,
             lambda init: Linear(d, n_classes, init, bias=False),
             loss,
-            {"x": self._inputs(view.x), "label": labels},
+            {"x": self.inputs_(view.x), "label": labels},
             seed=seed,
             device=device,
             progress=progress,

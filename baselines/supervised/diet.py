@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from baselines.supervised.single_task import SingleTask, cross_entropy, integer_aux
 from bench.api import Progress, TrainView, learner
 from bench.toolkit.networks import Embedding, Streams
-from bench.toolkit.preprocess import standardizer_for
+from bench.toolkit.rows import prepare
 from bench.toolkit.training import Batch
 
 
@@ -47,7 +47,9 @@ class _InstanceHead(nn.Module):
     assumptions="several views of every instance, drawn around von Mises-Fisher cluster centres that span the latents",
     needs=(),
     version=2,
+    effort=("steps",),
     budgets={"smoke": {"steps": 100, "batch_size": 128}, "paper": {"steps": 4000}},
+    accepts=("vector", "image", "sequence", "graph"),
 )
 @dataclass(kw_only=True, eq=False)
 class Diet(SingleTask):
@@ -68,7 +70,7 @@ class Diet(SingleTask):
     def fit(self, view: TrainView, *, seed: int, device: str, progress: Progress) -> Self:
         if self.instances not in ("sample", "aux"):
             raise ValueError(f"instances={self.instances!r}: choose sample or aux")
-        self.standardizer_ = standardizer_for(view)
+        self.inputs_ = prepare(view)
         index = np.arange(view.n_samples)
         if self.instances == "aux":
             index = np.unique(integer_aux(view), return_inverse=True)[1].reshape(-1).astype(np.int64)
@@ -83,7 +85,7 @@ class Diet(SingleTask):
             view,
             lambda init: _InstanceHead(n_instances, d, init, distinct=self.instances == "sample"),
             loss,
-            {"x": self._inputs(view.x), "instance": index},
+            {"x": self.inputs_(view.x), "instance": index},
             seed=seed,
             device=device,
             progress=progress,

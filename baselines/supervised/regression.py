@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from baselines.supervised.single_task import SingleTask
 from bench.api import NotApplicable, Progress, TrainView, learner
 from bench.toolkit.networks import Linear
-from bench.toolkit.preprocess import standardizer_for
+from bench.toolkit.rows import prepare
 from bench.toolkit.training import Batch
 
 
@@ -23,7 +24,9 @@ from bench.toolkit.training import Batch
     version=2,
     assumptions="only the direction of the one target's head is determined",
     needs=("targets",),
+    effort=("steps",),
     budgets={"smoke": {"steps": 150, "batch_size": 128}, "paper": {"steps": 4000}},
+    accepts=("vector", "image", "sequence", "graph"),
 )
 @dataclass(kw_only=True, eq=False)
 class SingleTaskRegression(SingleTask):
@@ -35,7 +38,7 @@ class SingleTaskRegression(SingleTask):
     task: int = 0
 
     def fit(self, view: TrainView, *, seed: int, device: str, progress: Progress) -> Self:
-        self.standardizer_ = standardizer_for(view)
+        self.inputs_ = prepare(view)
         if not 0 <= self.task < view.n_tasks:
             raise NotApplicable(f"task {self.task} does not exist: the data has {view.n_tasks}")
         mine = np.asarray(view.task) == self.task
@@ -57,7 +60,7 @@ class SingleTaskRegression(SingleTask):
             lambda init: Linear(d, 1, init),
             loss,
             {
-                "x": self._inputs(view.x)[np.asarray(view.sample)[mine]],
+                "x": self.inputs_(view.x)[torch.from_numpy(np.asarray(view.sample)[mine])],
                 "y": ((y - y.mean()) / y.std()).astype(np.float32),
             },
             seed=seed,

@@ -17,16 +17,18 @@ import torch
 from torch import Tensor, nn
 
 from bench.api import NotApplicable, Progress, TrainView
-from bench.toolkit.encoders.residual import ResidualMLP, encode_with
+from bench.toolkit.encoders import VectorNetwork, encode_rows, encoder
+from bench.toolkit.encoders.vector import ResidualMLP
 from bench.toolkit.networks import Streams, n_parameters
-from bench.toolkit.preprocess import Float64, Standardizer
+from bench.toolkit.preprocess import Float64
+from bench.toolkit.rows import Prepared
 from bench.toolkit.training import Loss, TrainingOptions, train
 
 
 class _Network(nn.Module):
     """Encoder and head, trained together; only the encoder makes codes."""
 
-    def __init__(self, encoder: ResidualMLP, head: nn.Module) -> None:
+    def __init__(self, encoder: nn.Module, head: nn.Module) -> None:
         super().__init__()
         self.encoder = encoder
         self.head = head
@@ -38,7 +40,8 @@ class SingleTask:
 
     steps, batch_size   minibatches, and samples in each
     learning_rate, weight_decay   of AdamW, one cycle
-    hidden, blocks      width and number of residual blocks of the encoder (``bench.toolkit.encoders.residual``)
+    hidden, blocks      width and number of residual blocks of the encoder of vectors; other kinds have theirs
+                        (``bench.toolkit.encoders``)
     """
 
     steps: int = 1500
@@ -47,7 +50,7 @@ class SingleTask:
     weight_decay: float = 0.0
     hidden: int = 64
     blocks: int = 3
-    standardizer_: Standardizer = field(init=False, repr=False)
+    inputs_: Prepared = field(init=False, repr=False)
 
     def _train(
         self,
@@ -67,8 +70,8 @@ class SingleTask:
         rows   arrays or tensors of n rows each, a minibatch of which goes to ``loss``
         """
         init = Streams([seed], "init")
-        encoder = ResidualMLP(view.x.shape[1], self.hidden, self.blocks, view.n_latents, init)
-        self.network_ = _Network(encoder, head(init))
+        network = encoder(self.inputs_, view.n_latents, init, vector=self._vector_network(view, init))
+        self.network_ = _Network(network, head(init))
         self.n_parameters_ = n_parameters(self.network_)
         options = TrainingOptions(
             steps=self.steps,
@@ -79,15 +82,19 @@ class SingleTask:
             validation_fraction=validation_fraction,
             clip_norm=1.0,
         )
-        data = {name: torch.as_tensor(values) for name, values in rows.items()}
+        data = {
+            name: torch.from_numpy(values) if isinstance(values, np.ndarray) else values
+            for name, values in rows.items()
+        }
         result = train(self.network_, loss, data, seeds=[seed], options=options, progress=progress, device=device)
         return result.history()
 
-    def _inputs(self, x: Any) -> Tensor:
-        return torch.from_numpy(self.standardizer_(x)).float()
+    def _vector_network(self, view: TrainView, init: Streams) -> VectorNetwork:
+        return lambda columns: ResidualMLP(columns, self.hidden, self.blocks, view.n_latents, init)
 
     def encode(self, x: Any, aux: Any = None) -> Float64:
-        return encode_with(self.network_.encoder, self.standardizer_, x)
+        device = next(self.network_.parameters()).device
+        return encode_rows(self.network_.encoder, self.inputs_(x), device=device)
 
 
 def cross_entropy(logits: Tensor, label: Tensor) -> Tensor:

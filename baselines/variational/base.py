@@ -13,7 +13,7 @@ al., CVPR 2019) whatever the true mixing is.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -22,9 +22,10 @@ from torch import Tensor, nn
 
 from bench.api import Progress, TrainView
 from bench.toolkit.auxiliary import Auxiliary
+from bench.toolkit.encoders import decoder, encoder
 from bench.toolkit.ensemble import EnsembleLearner
 from bench.toolkit.networks import MLP, Embedding, Linear, Streams
-from bench.toolkit.preprocess import AffineInput
+from bench.toolkit.rows import Prepared, Rows, prepare
 from bench.toolkit.training import Batch, TrainingOptions, TrainingResult, train
 
 _LOG_VARIANCE = (-16.0, 8.0)
@@ -37,12 +38,23 @@ class Posterior(nn.Module):
     """
 
     def __init__(
-        self, sizes: Sequence[int], init: Streams, *, activation: str, full_covariance: bool, aux: Auxiliary | None
+        self,
+        inputs: Prepared,
+        hidden: Sequence[int],
+        d: int,
+        init: Streams,
+        *,
+        activation: str,
+        full_covariance: bool,
+        aux: Auxiliary | None,
     ) -> None:
         super().__init__()
-        *widths, d = sizes
         self.d = d
         self.full_covariance = full_covariance
+        # Vectors go straight into the perceptron, other kinds through their encoder first.
+        vectors = inputs.kind == "vector"
+        self.encoder = None if vectors else encoder(inputs, hidden[0], init)
+        widths = [inputs.columns if vectors else hidden[0], *hidden]
         self.network = MLP([*widths, 2 * d + full_covariance * d * d], init, activation=activation)
         self.aux: nn.Module | None = None
         if aux is not None and aux.n_categories:
@@ -51,7 +63,8 @@ class Posterior(nn.Module):
             self.aux = Linear(aux.n_features, widths[1], init, bias=False, gain=0.0)
 
     def forward(self, rows: Any) -> tuple[Tensor, Tensor, Tensor | None]:
-        out, d = self.network(rows["x"], None if self.aux is None else self.aux(rows["aux"])), self.d
+        x, d = rows["x"] if self.encoder is None else self.encoder(rows["x"]), self.d
+        out = self.network(x, None if self.aux is None else self.aux(rows["aux"]))
         lower = out[..., 2 * d :].unflatten(-1, (d, d)).tril(-1) if self.full_covariance else None
         return out[..., :d], out[..., d : 2 * d].clamp(*_LOG_VARIANCE), lower
 
@@ -68,13 +81,15 @@ class VariationalNetwork(nn.Module):
     """Posterior, decoder, noise variance and prior of one model.
 
     prior   module with ``divergence`` as in ``StandardPrior``
+    dense   batch of rows -> (E, B, columns): what the decoder must reproduce
     """
 
     def __init__(
         self,
         posterior: Posterior,
-        decoder: MLP,
+        decoder: nn.Module,
         prior: nn.Module,
+        dense: Callable[[Any], Tensor],
         *,
         beta: float,
         start_variance: float,
@@ -83,9 +98,9 @@ class VariationalNetwork(nn.Module):
         learn_variance: bool = False,
     ) -> None:
         super().__init__()
-        self.posterior, self.decoder, self.prior = posterior, decoder, prior
+        self.posterior, self.decoder, self.prior, self.dense = posterior, decoder, prior, dense
         self.beta = beta
-        members = len(decoder.layers[0].weight)
+        members = len(next(posterior.network.parameters()))
         self.noise = nn.Parameter(torch.full((members, 1), math.log(start_variance))) if learn_variance else None
         self.start, self.end, self.anneal = math.log(start_variance), math.log(decoder_variance), anneal
 
@@ -120,7 +135,7 @@ class VariationalNetwork(nn.Module):
     def loss(self, batch: Batch) -> Tensor:
         """Negative evidence lower bound (E,): mean over samples of Σ_columns −log p(x | z) + β Σ_latents KL."""
         mean, log_s, variance, z = self.sample(batch.rows, batch.noise)
-        x = batch["x"]
+        x = self.dense(batch["x"])
         nll = self.reconstruction(torch.cat([x, x], dim=1), z, self.log_noise(batch.fraction))
         divergence = self.prior.divergence(batch.rows, mean, log_s, variance)
         return nll.mean(dim=-1) + self.beta * divergence.mean(dim=-1)
@@ -137,7 +152,7 @@ class VariationalLearner(EnsembleLearner):
     hidden, layers                  width of the hidden layers and number of linear layers, encoder and decoder alike
     activation, decoder_activation  see ``bench.toolkit.networks.ACTIVATIONS``
     full_covariance                 Gaussian posterior with full covariance rather than a diagonal one
-    whiten                          whiten x; None: where it has as many columns as latents
+    whiten                          whiten x; None: where it has as many columns as latents. Vectors only
     decoder_variance                σ² of x given z, in units of the standardised (whitened) columns
     learn_variance                  learn σ², with ``decoder_variance`` as its floor; None: where x has more columns
                                     than latents, and may hold noise
@@ -168,12 +183,13 @@ class VariationalLearner(EnsembleLearner):
         """The prior of the codes, and the rows (n, …) that it needs beside x and aux."""
         return StandardPrior(), {}
 
-    def network(self, posterior: Posterior, decoder: MLP, prior: nn.Module) -> VariationalNetwork:
+    def network(self, posterior: Posterior, decoder: nn.Module, prior: nn.Module) -> VariationalNetwork:
         """The model to train."""
         return VariationalNetwork(
             posterior,
             decoder,
             prior,
+            self.inputs_.dense,
             beta=self.beta,
             start_variance=self.start_variance,
             decoder_variance=self.decoder_variance,
@@ -195,22 +211,29 @@ class VariationalLearner(EnsembleLearner):
     def _train(
         self, view: TrainView, seeds: Sequence[int], device: str, progress: Progress
     ) -> tuple[nn.Module, TrainingResult]:
-        self.input_ = AffineInput.for_view(view, self.whiten)
+        self.inputs_ = prepare(view, whiten=self.whiten)
         self.aux_ = Auxiliary.fit(view) if self.uses_aux else None
         init = Streams(seeds, "init")
-        columns, hidden = view.x.shape[1], [self.hidden] * (self.layers - 1)
-        self._learns_variance = columns > view.n_latents if self.learn_variance is None else self.learn_variance
+        columns, hidden, d = self.inputs_.columns, [self.hidden] * (self.layers - 1), view.n_latents
+        self._learns_variance = columns > d if self.learn_variance is None else self.learn_variance
         posterior = Posterior(
-            [columns, *hidden, view.n_latents],
+            self.inputs_,
+            hidden,
+            d,
             init,
             activation=self.activation,
             full_covariance=self.full_covariance,
             aux=self.aux_ if self._aux_in_encoder() else None,
         )
-        decoder = MLP([view.n_latents, *hidden, columns], init, activation=self.decoder_activation)
-        prior, rows = self.prior(view, init)
-        model = self.network(posterior, decoder, prior)
-        rows["x"] = torch.from_numpy(self.input_(view.x)).float()
+        reproduce = decoder(
+            self.inputs_,
+            d,
+            init,
+            vector=lambda columns: MLP([d, *hidden, columns], init, activation=self.decoder_activation),
+        )
+        prior, extra = self.prior(view, init)
+        model = self.network(posterior, reproduce, prior)
+        rows: dict[str, Rows] = {**extra, "x": self.inputs_(view.x)}
         if self.aux_ is not None:
             rows["aux"] = self.aux_.tensor(view.aux)
         result = train(
@@ -228,13 +251,13 @@ class VariationalLearner(EnsembleLearner):
     def _aux_in_encoder(self) -> bool:
         return False
 
-    def _inputs(self, x: Any, aux: Any) -> dict[str, Tensor]:
-        rows = {"x": torch.from_numpy(self.input_(x)).float()}
+    def _inputs(self, x: Any, aux: Any) -> dict[str, Rows]:
+        rows: dict[str, Rows] = {"x": self.inputs_(x)}
         if self._aux_in_encoder() and self.aux_ is not None:
             if aux is None:
                 raise ValueError("the encoder takes the auxiliary variable: call encode(x, aux), or use ivae-blind")
             rows["aux"] = self.aux_.tensor(aux)
         return rows
 
-    def _codes(self, rows: dict[str, Tensor]) -> Tensor:
+    def _codes(self, rows: dict[str, Any]) -> Tensor:
         return self.network_.posterior(rows)[0]

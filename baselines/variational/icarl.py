@@ -141,8 +141,9 @@ class NonFactorisedNetwork(VariationalNetwork):
         """
         weights = [min(max((batch.fraction - release) / self.ramp, 0.0), 1.0) for release in self.releases]
         _, log_s, _, z = self.sample(batch.rows, batch.noise)
-        rows = {name: torch.cat([t, t], dim=1) for name, t in batch.rows.items()}
-        nll = self.reconstruction(rows["x"], z, self.log_noise(batch.fraction))
+        x = self.dense(batch["x"])
+        rows = {name: torch.cat([t, t], dim=1) for name, t in batch.rows.items() if name != "x"}
+        nll = self.reconstruction(torch.cat([x, x], dim=1), z, self.log_noise(batch.fraction))
         with _frozen(self.prior):
             log_p = self.prior.log_density(rows, z, *weights)
         divergence = -log_p.mean(dim=-1) - 0.5 * log_s.sum(dim=-1).mean(dim=-1)
@@ -152,8 +153,9 @@ class NonFactorisedNetwork(VariationalNetwork):
     def bound(self, batch: Batch) -> Tensor:
         """Negative evidence lower bound (E,) with the estimated normaliser: comparable to that of any other prior."""
         _, log_s, _, z = self.sample(batch.rows, batch.noise)
-        rows = {name: torch.cat([t, t], dim=1) for name, t in batch.rows.items()}
-        nll = self.reconstruction(rows["x"], z, self.log_noise(batch.fraction))
+        x = self.dense(batch["x"])
+        rows = {name: torch.cat([t, t], dim=1) for name, t in batch.rows.items() if name != "x"}
+        nll = self.reconstruction(torch.cat([x, x], dim=1), z, self.log_noise(batch.fraction))
         log_p = self.prior.log_density(rows, z).mean(dim=-1) - self.prior.log_normaliser(batch.rows).mean(dim=-1)
         entropy = 0.5 * (log_s + 1 + math.log(2 * math.pi)).sum(dim=-1).mean(dim=-1)
         return nll.mean(dim=-1) - self.beta * (log_p + entropy)
@@ -184,7 +186,9 @@ class _frozen:
     needs=("aux",),
     aux_at_test=True,
     version=2,
+    effort=("steps",),
     budgets={"smoke": {"steps": 100}, "paper": {"steps": 12000, "batch_size": 256, "decoder_variance": 0.003}},
+    accepts=("vector", "image", "sequence"),
 )
 @dataclass(kw_only=True, eq=False)
 class ICARL(VariationalLearner):
@@ -230,11 +234,12 @@ class ICARL(VariationalLearner):
         )
         return prior, {} if y is None else {"y": torch.from_numpy(y).float()}
 
-    def network(self, posterior: Posterior, decoder: MLP, prior: nn.Module) -> VariationalNetwork:
+    def network(self, posterior: Posterior, decoder: nn.Module, prior: nn.Module) -> VariationalNetwork:
         return NonFactorisedNetwork(
             posterior,
             decoder,
             prior,
+            self.inputs_.dense,
             beta=self.beta,
             start_variance=self.start_variance,
             decoder_variance=self.decoder_variance,

@@ -77,7 +77,9 @@ class ConditionalPrior(nn.Module):
     needs=("aux",),
     version=2,
     aux_at_test=True,
+    effort=("steps",),
     budgets={"smoke": {"steps": 120}, "paper": {"steps": 12000, "batch_size": 256, "decoder_variance": 0.003}},
+    accepts=("vector", "image", "sequence"),
 )
 @learner(
     "ivae-blind",
@@ -88,7 +90,9 @@ class ConditionalPrior(nn.Module):
     needs=("aux|targets",),
     version=2,
     defaults={"aux_in_encoder": False},
+    effort=("steps",),
     budgets={"smoke": {"steps": 120}, "paper": {"steps": 12000, "batch_size": 256, "decoder_variance": 0.003}},
+    accepts=("vector", "image", "sequence"),
 )
 @dataclass(kw_only=True, eq=False)
 class IVAE(VariationalLearner):

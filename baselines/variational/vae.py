@@ -12,7 +12,9 @@ from bench.api import learner
     paper="Kingma & Welling, ICLR 2014",
     guarantee="none",
     version=2,
+    effort=("steps",),
     budgets={"smoke": {"steps": 120}, "paper": {"steps": 12000, "batch_size": 256, "decoder_variance": 0.003}},
+    accepts=("vector", "image", "sequence"),
 )
 @learner(
     "beta-vae",
@@ -21,7 +23,9 @@ from bench.api import learner
     guarantee="none",
     version=2,
     defaults={"beta": 4.0, "full_covariance": False},
+    effort=("steps",),
     budgets={"smoke": {"steps": 120}, "paper": {"steps": 12000, "batch_size": 256, "decoder_variance": 0.003}},
+    accepts=("vector", "image", "sequence"),
 )
 class VAE(VariationalLearner):
     """Maximises the mean over samples of E_q[log p(x | z)] − β KL(q(z | x) ‖ N(0, I)).

@@ -12,6 +12,7 @@ from typing import Any
 
 from bench import registry as registry_module
 from bench.commands.execution import warn_of_broken
+from bench.commands.kinds import print_kinds
 from bench.errors import EXIT_OK
 from bench.registry import discover
 
@@ -19,6 +20,9 @@ from bench.registry import discover
 def main(options: argparse.Namespace) -> int:
     """Print learners, datasets and metrics; imports none of them."""
     found = discover(options.plugin)
+    if options.kinds:
+        print_kinds(found)
+        return EXIT_OK
     learners = [
         asdict(info) | {"missing": registry_module.missing_requirements(info)} for info in found.learners.values()
     ]

@@ -15,6 +15,7 @@ def main(options: argparse.Namespace) -> int:
     """Run what is selected and not done yet; every cell ends in a record."""
     if not options.all and not (options.learners or options.datasets):
         raise UsageError("nothing selected: give --all, or --learners and/or --datasets")
+    from bench.run.effort import parse_efforts
     from bench.run.plan import Selection, parse_seeds, plan
     from bench.run.store import Store, salt_for
 
@@ -31,6 +32,7 @@ def main(options: argparse.Namespace) -> int:
         settings=options.settings,
         threads=options.threads,
         salt=salt_for(options.out, options.judge),
+        efforts=parse_efforts(options.effort),
     )
     if selection.salt:
         require_fence()

@@ -7,15 +7,17 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bench import registry
-from bench.api import Data, DatasetInfo, LearnerInfo
+from bench.api import BadData, Data, DatasetInfo, LearnerInfo
 from bench.metrics.base import MetricInfo
 from bench.registry import Registry
 from bench.run import provenance
+from bench.run.effort import scaled
 from bench.run.learning import Encoded, Inputs, Learning, LearningFailed, Learns, Work, silent
 from bench.run.meter import Meter, resident_mib
 from bench.run.outcome import failure, json_values
 from bench.run.spec import RunSpec
 from bench.run.wire import Closed, Malformed
+from bench.statistics.convergence import from_history
 
 if TYPE_CHECKING:
     from bench.run.outcome import Codes
@@ -83,7 +85,10 @@ def run_cells(job: Job, learning: Learns | None = None, *, progress: Progress = 
     exception; what goes wrong before the codes of each seed, goes wrong for all of them. Only Closed is raised:
     the learner's process is gone, and who watches it knows how it died.
     """
+    from bench.toolkit.inputs import kind_of
+
     specs, spec = job.specs, job.specs[0]
+    params = scaled(spec.learner_params, job.learner, spec.effort)
     learning = learning or Learning(progress)
     loading, meter = Meter(spec.device), Meter(spec.device, learning.pid)
     common: dict[str, Any] = {}
@@ -108,15 +113,15 @@ def run_cells(job: Job, learning: Learns | None = None, *, progress: Progress = 
         with loading.phase("load"):
             progress(0.0, "loading data")
             data: Data = load(seed=spec.data_seed, **spec.dataset_params)
+        if kind_of(data.train.x) != job.dataset.kind:
+            raise BadData(f"{job.dataset.name} declares {job.dataset.kind}s and gave {kind_of(data.train.x)}s")
         common["data"] = json_values(dict(data.info), "the dataset's info")
         progress(0.0, "fitting")
         if "truth" in job.learner.needs:
-            pupil: Learns = _Reference(registry.load(job.learner)(**spec.learner_params), data)
+            pupil: Learns = _Reference(registry.load(job.learner)(**params), data)
         else:
             pupil = learning
-        work = Work(
-            job.learner, spec.learner_params, [one.model_seed for one in specs], spec.device, threads=job.threads
-        )
+        work = Work(job.learner, params, [one.model_seed for one in specs], spec.device, threads=job.threads)
         machine.update(pupil.prepare(work, data.train))
         meter.memory["baseline_mib"] = resident_mib(learning.pid)
         with meter.peak_memory("fit_peak_mib"), meter.phase("fit"):
@@ -153,7 +158,13 @@ def _scored(
     with scoring.phase("score"):
         metrics = _score(job, data, encoded, spec)
     meter.phases |= scoring.phases
-    record = {"n_parameters": encoded.n_parameters, "history": dict(encoded.history), "metrics": metrics}
+    history = dict(encoded.history)
+    record = {
+        "n_parameters": encoded.n_parameters,
+        "history": history,
+        **_convergence(history),
+        "metrics": metrics,
+    }
     return record, {"test": encoded.test} if data.eval.z_test is None else {}
 
 
@@ -222,3 +233,8 @@ def _score(job: Job, data: Data, encoded: Encoded, spec: RunSpec) -> dict[str, A
         plugins={info.name: registry.load(info) for info in job.metrics},
     )
     return {name: json_values(asdict(score), f"metric {name}") for name, score in scores.items()}
+
+
+def _convergence(history: Mapping[str, Any]) -> dict[str, Any]:
+    verdict = from_history(history)
+    return {"converged": verdict.converged, "converged_reason": verdict.reason}

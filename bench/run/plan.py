@@ -12,6 +12,7 @@ from bench import registry as registry_module
 from bench.api import BUDGETS, BadData, DatasetInfo, Info, LearnerInfo, MissingData
 from bench.errors import UsageError, unknown
 from bench.registry import Registry
+from bench.run.effort import efforts_of
 from bench.run.spec import RunSpec, derive_data_seed, derive_seed
 
 NEED_WORDS = {
@@ -48,30 +49,38 @@ class Selection:
     settings: Sequence[str] = ()
     threads: int = 1
     salt: str = ""
+    efforts: Sequence[float] = (1.0,)
 
 
 def plan(selection: Selection, registry: Registry) -> list[Cell]:
     """All cells of the selection, dataset by dataset, repetition by repetition.
 
-    Raises UsageError for unknown names, budgets and parameters.
+    Raises UsageError for unknown names, budgets and parameters, and where effort scales what is no whole number.
     """
     if selection.budget not in BUDGETS:
         raise unknown("budget", selection.budget, BUDGETS)
     learners = [registry.learners[name] for name in _select("learner", selection.learners, registry.learners)]
     datasets = [registry.datasets[name] for name in _select("dataset", selection.datasets, registry.datasets)]
+    if not selection.datasets and selection.budget != "smoke":
+        datasets = [info for info in datasets if not info.testing]
     settings = parse_settings(selection.settings, registry)
     params = {
         info.name: resolve(info, selection.budget, settings.get(info.name, {})) for info in [*learners, *datasets]
     }
+    for info in learners:
+        for name in info.effort:
+            if not isinstance(params[info.name].get(name, 1), int):
+                raise UsageError(f"{info.origin}: effort of '{info.name}' scales '{name}', which is no whole number")
     unused = sorted(set(settings) - {info.name for info in [*learners, *datasets]})
     if unused:
         raise UsageError(f"--set {unused[0]}.…: '{unused[0]}' is not among the selected learners and datasets")
+    trained = [(learner, effort) for learner in learners for effort in efforts_of(learner, selection.efforts)]
     cells = []
     for data in datasets:
         data_hash, absent = _data_hash(data)
         for repetition in selection.repetitions:
             base = repetition if selection.data_seed is None else selection.data_seed
-            for learner in learners:
+            for learner, effort in trained:
                 spec = RunSpec(
                     learner=learner.name,
                     dataset=data.name,
@@ -86,6 +95,7 @@ def plan(selection: Selection, registry: Registry) -> list[Cell]:
                     dataset_params=params[data.name],
                     data_sha256=data_hash,
                     threads=selection.threads,
+                    effort=effort,
                 )
                 shared = selection.salt and learner.origin == data.origin
                 cells.append(Cell(spec, why_not(learner, data) or absent or (ONE_FILE if shared else "")))

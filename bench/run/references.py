@@ -19,7 +19,14 @@ class Reference(Protocol):
     def codes(self, data: Data, *, seed: int) -> Codes: ...
 
 
-@learner("oracle", guarantee="permutation+scaling", paper="reference", needs=("truth",), reference=True)
+@learner(
+    "oracle",
+    guarantee="permutation+scaling",
+    paper="reference",
+    needs=("truth",),
+    reference=True,
+    accepts=("vector", "image", "sequence", "graph"),
+)
 class Oracle:
     """The true latents themselves: the top of every scale."""
 
@@ -28,17 +35,24 @@ class Oracle:
         return train, test, data.eval.z_independent
 
 
-@learner("best-linear", guarantee="permutation+scaling", paper="reference", needs=("truth",), reference=True)
+@learner(
+    "best-linear",
+    guarantee="permutation+scaling",
+    paper="reference",
+    needs=("truth",),
+    reference=True,
+    accepts=("vector", "image", "sequence", "graph"),
+)
 class BestLinear:
-    """Least-squares unmixing fitted with the true latents: what a linear map of x can reach at most."""
+    """Least-squares unmixing fitted with the true latents: what a linear map of x (its flat view) can reach at most."""
 
     def codes(self, data: Data, *, seed: int) -> Codes:
         import numpy as np
 
+        from bench.toolkit.inputs import flat
+
         z_train, _ = _truth(data)
-        if data.train.kind != "vector":
-            raise NotApplicable(f"a linear map needs vectors, the data is {data.train.kind}s")
-        x = np.asarray(data.train.x, dtype=np.float64)
+        x = np.asarray(flat(data.train.x), dtype=np.float64)
         mean, scale = x.mean(0), x.std(0)
         scale = np.where(scale > 1e-12 * np.maximum(1.0, np.abs(mean)), scale, np.inf)  # constant columns drop out
         # the minimum-norm solution: x may have more columns than rank, and directions below the rounding of its
@@ -46,7 +60,7 @@ class BestLinear:
         weights = np.linalg.lstsq((x - mean) / scale, z_train - z_train.mean(0), rcond=1e-6)[0]
 
         def unmix(inputs: Any) -> NDArray[np.floating[Any]]:
-            standardised = (np.asarray(inputs, dtype=np.float64) - mean) / scale
+            standardised = (np.asarray(flat(inputs), dtype=np.float64) - mean) / scale
             codes: NDArray[np.floating[Any]] = standardised @ weights + z_train.mean(0)
             return codes
 
@@ -54,7 +68,14 @@ class BestLinear:
         return unmix(x), unmix(data.eval.x_test), independent
 
 
-@learner("random-unmixing", guarantee="none", paper="reference", needs=("truth",), reference=True)
+@learner(
+    "random-unmixing",
+    guarantee="none",
+    paper="reference",
+    needs=("truth",),
+    reference=True,
+    accepts=("vector", "image", "sequence", "graph"),
+)
 class RandomUnmixing:
     """A random rotation of the standardised true latents: linearly perfect, its MCC the chance level of mixing."""
 

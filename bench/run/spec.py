@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-ADDED_LATER: Mapping[str, Any] = {"threads": 1}
+ADDED_LATER: Mapping[str, Any] = {"effort": 1.0, "threads": 1}
 _NOTHING = object()
 
 
@@ -22,6 +22,7 @@ class RunSpec:
     repetition    which of the seeds on the command line
     data_seed, model_seed   the derived seeds that are really used
     budget        "smoke", "standard" or "paper"
+    effort        how long the learner trains, in multiples of ``learner_params`` (``bench.run.effort``)
     device        "cpu" or "cuda"
     data_sha256   hash of the file the dataset reads, "" for generated data
     threads       of the numerical libraries: sums are taken in another order with another number, and scores change
@@ -39,6 +40,7 @@ class RunSpec:
     learner_params: Mapping[str, Any] = field(default_factory=dict)
     dataset_params: Mapping[str, Any] = field(default_factory=dict)
     data_sha256: str = ""
+    effort: float = 1.0
     threads: int = 1
 
     @property

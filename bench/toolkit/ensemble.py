@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from bench.api import Progress, TrainView
 from bench.toolkit.networks import member, n_parameters
 from bench.toolkit.preprocess import Float64
+from bench.toolkit.rows import Rows, rows_at_once
 from bench.toolkit.training import TrainingResult
 
 _ENCODED_ROWS = 8192
@@ -28,18 +29,24 @@ class EnsembleLearner(ABC):
 
     def fit(self, view: TrainView, *, seed: int, device: str, progress: Progress) -> Self:
         network, result = self._train(view, [seed], device, progress)
-        return self._take(network, result, 0, view, seed)
+        return self._take(member(network, 0, 1), result, 0, view, seed)
 
     def fit_many(self, view: TrainView, *, seeds: Sequence[int], device: str, progress: Progress) -> list[Self]:
         """One fitted learner a seed, trained in one pass; each equals what ``fit`` gives for its seed.
 
         A member that diverged is recorded in its ``history_["diverged"]``; where all did, Diverged is raised.
         """
+        if view.kind != "vector":  # their encoders have one member
+            return [copy.copy(self).fit(view, seed=seed, device=device, progress=progress) for seed in seeds]
         network, result = self._train(view, seeds, device, progress)
-        return [copy.copy(self)._take(network, result, i, view, seed) for i, seed in enumerate(seeds)]
+        members = (member(network, index, len(seeds)) for index in range(len(seeds)))
+        return [
+            copy.copy(self)._take(each, result, i, view, seed)
+            for i, (each, seed) in enumerate(zip(members, seeds, strict=True))
+        ]
 
     def _take(self, network: nn.Module, result: TrainingResult, index: int, view: TrainView, seed: int) -> Self:
-        self.network_ = member(network, index)
+        self.network_ = network
         self.n_parameters_ = n_parameters(self.network_)
         self.history_ = result.history(index)
         self._device = next(self.network_.parameters()).device
@@ -51,12 +58,12 @@ class EnsembleLearner(ABC):
 
     @torch.no_grad()
     def encode(self, x: Any, aux: Any = None) -> Float64:
-        """Codes (n, d) float64 of x (n, d_x)."""
+        """Codes (n, d) float64 of n inputs x."""
         inputs = {name: t.to(self._device) for name, t in self._inputs(x, aux).items()}
-        n = len(inputs["x"])
+        index = torch.arange(len(inputs["x"]), device=self._device)
         parts = []
-        for start in range(0, n, _ENCODED_ROWS):
-            rows = {name: t[None, start : start + _ENCODED_ROWS] for name, t in inputs.items()}
+        for part in index.split(rows_at_once(inputs.values(), _ENCODED_ROWS)):
+            rows = {name: t[part[None]] for name, t in inputs.items()}
             parts.append(np.asarray(self._codes(rows)[0].double().cpu()))
         return np.concatenate(parts)
 
@@ -67,9 +74,9 @@ class EnsembleLearner(ABC):
         """Validate the view and train one ensemble on it."""
 
     @abstractmethod
-    def _inputs(self, x: Any, aux: Any) -> dict[str, Tensor]:
+    def _inputs(self, x: Any, aux: Any) -> dict[str, Rows]:
         """Tensors of n rows that ``_codes`` needs; "x" among them."""
 
     @abstractmethod
-    def _codes(self, rows: dict[str, Tensor]) -> Tensor:
+    def _codes(self, rows: dict[str, Any]) -> Tensor:
         """Codes (1, n, d) of rows (1, n, …) by ``network_``."""

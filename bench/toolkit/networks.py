@@ -141,15 +141,15 @@ class MLP(nn.Module):
 Module = TypeVar("Module", bound=nn.Module)
 
 
-def member(module: Module, index: int) -> Module:
-    """A copy of one ensemble member, as an ensemble of one."""
+def member(module: Module, index: int, members: int) -> Module:
+    """A copy of one of the ensemble's members, as an ensemble of one; with one member any module will do."""
     single = copy.deepcopy(module)
     with torch.no_grad():
         for tensor in (*single.parameters(), *single.buffers()):
-            tensor.data = tensor.data[index : index + 1].clone()
+            tensor.data = (tensor.data[index : index + 1] if members > 1 else tensor.data).clone()
     return single
 
 
 def n_parameters(module: nn.Module) -> int:
-    """Number of trainable parameters of one ensemble member."""
-    return sum(p[0].numel() for p in module.parameters() if p.requires_grad)
+    """Number of trainable parameters of a network with one member."""
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.api import NotApplicable, TrainView
+from bench.toolkit.inputs import flat
 
 Float64 = NDArray[np.float64]
 
@@ -29,16 +30,16 @@ class Standardizer:
 
     @classmethod
     def fit(cls, x: Any) -> Standardizer:
-        """Moments of x (n, d_x) in float64."""
-        x = np.asarray(x, dtype=np.float64)
+        """Moments of x (n, d_x), or of its flat view, in float64."""
+        x = np.asarray(flat(x), dtype=np.float64)
         mean = x.mean(axis=0)
         deviation = x.std(axis=0)
         constant = deviation <= _CONSTANT * np.abs(x).max(axis=0, initial=0.0)
         return cls(mean, np.where(constant, 0.0, 1.0 / np.where(constant, 1.0, deviation)))
 
     def __call__(self, x: Any) -> Float64:
-        """Standardised copy (n, d_x) of x, float64."""
-        return (np.asarray(x, dtype=np.float64) - self.mean) * self.scale
+        """Standardised copy (n, d_x) of x, or of its flat view, float64."""
+        return (np.asarray(flat(x), dtype=np.float64) - self.mean) * self.scale
 
     @property
     def n_varying(self) -> int:
@@ -47,12 +48,12 @@ class Standardizer:
 
 
 def standardizer_for(view: TrainView) -> Standardizer:
-    """Standardizer of ``view.x``.
+    """Standardizer of ``view.x``, of its flat view where x are not vectors.
 
     Raises NotApplicable where there are fewer samples, or fewer varying columns of x, than latents to recover, and
     where x is not finite.
     """
-    x, d = np.asarray(view.x), view.n_latents
+    x, d = flat(view.x), view.n_latents
     if x.ndim != 2:
         raise NotApplicable(f"x must be (n, d_x), it is {x.shape}")
     if len(x) <= d:

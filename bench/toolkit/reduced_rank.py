@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.api import NotApplicable, TrainView
+from bench.toolkit.inputs import flat
 
 Array = NDArray[np.float64]
 
@@ -91,8 +92,8 @@ class LinearEncoder:
     ridge: float
 
     def encode(self, x: NDArray[Any]) -> Array:
-        """Codes (n, d) float64 of x (n, d_x)."""
-        return self.standardise(x) @ self.weights
+        """Codes (n, d) float64 of x (n, d_x), or of its flat view."""
+        return self.standardise(flat(x)) @ self.weights
 
 
 def task_ridge(
@@ -191,7 +192,7 @@ def fit_view(view: TrainView, *, ridges: tuple[float, ...] = RIDGES) -> LinearEn
     """``reduced_rank_regression`` on a TrainView, after checking that it holds what that needs."""
     check_view(view)
     return reduced_rank_regression(
-        view.x, view.sample, view.task, view.y, n_tasks=view.n_tasks, n_latents=view.n_latents, ridges=ridges
+        flat(view.x), view.sample, view.task, view.y, n_tasks=view.n_tasks, n_latents=view.n_latents, ridges=ridges
     )
 
 
@@ -205,7 +206,7 @@ def check_view(view: TrainView) -> None:
         )
     if view.n_samples <= view.n_latents:
         raise NotApplicable(f"{view.n_samples} samples are too few for {view.n_latents} latent factors")
-    if not np.isfinite(view.x).all():
+    if not np.isfinite(flat(view.x)).all():
         raise NotApplicable("x is not finite: remove the samples with missing or infinite inputs")
     if not np.isfinite(view.y).all():
         raise NotApplicable("y is not finite: leave missing targets out of the long format")

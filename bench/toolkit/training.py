@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from bench.api import Diverged, NotApplicable, Progress
 from bench.toolkit.fused import gradients_in_place
 from bench.toolkit.networks import Streams
+from bench.toolkit.rows import Rows, rows_at_once
 
 Schedule = Literal["constant", "one-cycle", "cosine", "plateau"]
 
@@ -69,11 +70,11 @@ class Batch:
     fraction   part of the training that is done, 1 when the validation loss is taken
     """
 
-    rows: Mapping[str, Tensor]
+    rows: Mapping[str, Any]
     noise: Streams
     fraction: float
 
-    def __getitem__(self, name: str) -> Tensor:
+    def __getitem__(self, name: str) -> Any:
         return self.rows[name]
 
 
@@ -219,7 +220,7 @@ def split_rows(n: int, fraction: float, shuffle: Streams, groups: Tensor | None 
 def train(
     module: nn.Module,
     loss: Loss,
-    data: Mapping[str, Tensor],
+    data: Mapping[str, Rows],
     *,
     seeds: Sequence[int],
     options: TrainingOptions,
@@ -231,7 +232,7 @@ def train(
     """Minimise ``loss`` over the parameters of ``module`` in place, and leave each member in its best state.
 
     module            parameters (E, …), E = len(seeds); for E = 1 any module
-    data              tensors of n rows each, shared by the members; moved to ``device``
+    data              tensors (or ``GraphRows``) of n rows each, shared by the members; moved to ``device``
     groups            see ``split_rows``
     validation_loss   judged instead of ``loss`` on the held-out rows, always with the same noise
 
@@ -279,13 +280,13 @@ def train(
 
 
 @torch.no_grad()
-def _evaluate(module: nn.Module, loss: Loss, data: Mapping[str, Tensor], rows: Tensor, noise: Streams) -> Tensor:
+def _evaluate(module: nn.Module, loss: Loss, data: Mapping[str, Rows], rows: Tensor, noise: Streams) -> Tensor:
     """Mean loss (E,) over the rows (E, n); nan where there are none."""
     if rows.shape[1] == 0:
         return torch.full((len(rows),), torch.nan, device=rows.device)
     module.eval()
     total = torch.zeros(len(rows), device=rows.device)
-    for index in rows.split(_EVALUATION_ROWS, dim=1):
+    for index in rows.split(rows_at_once(data.values(), _EVALUATION_ROWS), dim=1):
         total += loss(Batch({name: t[index] for name, t in data.items()}, noise, 1.0)).view(-1) * index.shape[1]
     module.train()
     return total / rows.shape[1]

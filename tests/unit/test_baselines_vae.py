@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -118,11 +119,19 @@ def test_one_hot_is_read_as_category() -> None:
 
 def tiny_network(full: bool, prior: Any = None) -> tuple[VariationalNetwork, dict[str, Tensor]]:
     init = Streams([1], "init")
-    posterior = Posterior([3, 4, 2], init, activation="tanh", full_covariance=full, aux=None)
+    vectors: Any = SimpleNamespace(kind="vector", columns=3)
+    posterior = Posterior(vectors, [4], 2, init, activation="tanh", full_covariance=full, aux=None)
     decoder = MLP([2, 4, 3], init, activation="tanh")
     kind = NonFactorisedNetwork if isinstance(prior, ExponentialFamily) else VariationalNetwork
     model = kind(
-        posterior, decoder, prior or StandardPrior(), beta=2.0, start_variance=0.3, decoder_variance=0.05, anneal=0.5
+        posterior,
+        decoder,
+        prior or StandardPrior(),
+        lambda rows: rows,
+        beta=2.0,
+        start_variance=0.3,
+        decoder_variance=0.05,
+        anneal=0.5,
     )
     return model, {"x": Streams([2], "x").normal(6, 3), "aux": torch.tensor([[0, 1, 2, 0, 1, 2]])}
 
@@ -252,7 +261,7 @@ def test_the_bound_leaves_the_unnormalised_prior_to_score_matching() -> None:
 def test_classifier_loss_equals_cross_entropy() -> None:
     view = segments_view()
     learner = fit(TCL(**QUICK), view)
-    x = torch.from_numpy(learner.input_(view.x)).float()[None]
+    x = learner.inputs_(view.x)[None]
     segment = torch.from_numpy(view.aux)[None]
     ours = learner.network_.loss(Batch({"x": x, "segment": segment}, Streams([0], "noise"), 1.0))
     theirs = torch.nn.functional.cross_entropy(learner.network_(x)[0], segment[0])

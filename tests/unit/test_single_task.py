@@ -13,7 +13,7 @@ from baselines.supervised.classification import SingleTaskClassification, class_
 from baselines.supervised.diet import Diet, _InstanceHead
 from baselines.supervised.regression import SingleTaskRegression
 from bench.api import NotApplicable, TrainView
-from bench.toolkit.encoders.residual import ResidualMLP
+from bench.toolkit.encoders.vector import ResidualMLP
 from bench.toolkit.networks import Streams
 from datasets.synthetic.clusters import clusters
 from datasets.synthetic.sparse_tasks import sparse_tasks

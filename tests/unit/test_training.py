@@ -72,7 +72,7 @@ def test_batched_members_equal_single_ones_bit_for_bit(schedule: Any) -> None:
     options = replace(OPTIONS, schedule=schedule, plateau_patience=1, patience=3, clip_norm=0.5, weight_decay=0.01)
     batched, together = fit([7, 8, 9], options)
     single, alone = fit([8], options)
-    for a, b in zip(member(batched, 1).parameters(), single.parameters(), strict=True):
+    for a, b in zip(member(batched, 1, 3).parameters(), single.parameters(), strict=True):
         assert torch.equal(a, b)
     assert together.validation_loss[1] == alone.validation_loss[0]
     assert together.best_step[1] == alone.best_step[0]

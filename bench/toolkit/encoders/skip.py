@@ -1,12 +1,18 @@
-"""The shared encoder of stage 1: a ReLU network, with or without a linear path beside it."""
+"""Encoders with a linear path beside the network, from which training starts."""
 
 from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+
+from bench.toolkit.encoders import encoder, end_parameters
+from bench.toolkit.networks import Streams
+from bench.toolkit.rows import Prepared, Rows, rows_at_once
 
 
 class Encoder(nn.Module):
@@ -34,6 +40,7 @@ class Encoder(nn.Module):
             self.weights.append(nn.Parameter(weight))
             self.biases.append(nn.Parameter(bias))
         self.skip = None if skip is None else nn.Parameter(skip.clone())
+        self.width = sizes[-1]
 
     def forward(self, x: Tensor) -> Tensor:
         h = x
@@ -43,3 +50,47 @@ class Encoder(nn.Module):
             if layer < last:
                 h = torch.relu(h)
         return h if self.skip is None else torch.addmm(h, x, self.skip)
+
+
+@dataclass(frozen=True, eq=False)
+class JointRows:
+    """Rows of one kind beside their flat view (n, columns), indexed together; what ``KindEncoder`` takes."""
+
+    rows: Rows
+    flat: Tensor
+
+    def __len__(self) -> int:
+        return len(self.flat)
+
+    def __getitem__(self, index: Tensor) -> JointRows:
+        """The rows of an index (B,); those of the kind get the leading dimension of one member."""
+        return JointRows(self.rows[index[None]], self.flat[index])
+
+    @property
+    def device(self) -> torch.device:
+        return self.flat.device
+
+    def split(self, most: int) -> Iterator[JointRows]:
+        for part in torch.arange(len(self), device=self.device).split(rows_at_once([self.rows], most)):
+            yield self[part]
+
+
+class KindEncoder(nn.Module):
+    """codes = flat L + encoder(rows) (B, width), for kinds other than vectors; without L where ``skip`` is None.
+
+    skip   (columns of the flat view, width) initial L; beside it the encoder starts at 0
+    """
+
+    def __init__(self, inputs: Prepared, width: int, skip: Tensor | None, init: Streams) -> None:
+        super().__init__()
+        self.width = width
+        self.encoder = encoder(inputs, width, init)
+        self.skip = None if skip is None else nn.Parameter(skip.clone())
+        if skip is not None:
+            with torch.no_grad():
+                for parameter in end_parameters(self.encoder):
+                    parameter.zero_()
+
+    def forward(self, x: JointRows) -> Tensor:
+        codes: Tensor = self.encoder(x.rows)[0]
+        return codes if self.skip is None else torch.addmm(codes, x.flat, self.skip)

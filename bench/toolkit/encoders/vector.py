@@ -1,15 +1,10 @@
-"""A residual encoder: the network of the sparse and single-task learners."""
+"""The encoder of vectors: a residual multi-layer perceptron."""
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-import torch
 from torch import Tensor, nn
 
 from bench.toolkit.networks import ACTIVATIONS, Linear, Streams
-from bench.toolkit.preprocess import Float64, Standardizer
 
 
 class ResidualMLP(nn.Module):
@@ -36,12 +31,3 @@ class ResidualMLP(nn.Module):
         for inner, outer in zip(self.inner, self.outer, strict=True):
             h = h + outer(act(inner(h)))
         return self.leave(h)
-
-
-@torch.no_grad()
-def encode_with(encoder: nn.Module, standardizer: Standardizer, x: Any) -> Float64:
-    """Codes (n, d) float64 of inputs x (n, d_x) under an encoder with one ensemble member, in blocks of rows."""
-    device = next(encoder.parameters()).device
-    standard = torch.from_numpy(standardizer(x)).float()
-    blocks = [encoder(block.to(device)[None])[0].double().cpu() for block in standard.split(16384)]
-    return np.asarray(torch.cat(blocks))
