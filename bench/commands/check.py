@@ -15,7 +15,9 @@ def main(options: argparse.Namespace) -> int:
 
     found = discover(options.files)
     origins = {str(Path(file).resolve()) for file in options.files}
-    broken = 0
+    for where, reason in found.broken.items():
+        print(f"{where}\n  FAIL can be read ({reason})")
+    broken = len(found.broken)
     for info in found.learners.values():
         if (origins and info.origin not in origins) or "truth" in info.needs:
             continue

@@ -72,6 +72,9 @@ def _run_cells(options: argparse.Namespace, todo: Sequence[Cell], store: Store, 
     at_once = options.jobs or (1 if specs[0].device == "cuda" else max(1, usable_cores() // options.threads))
     limits = local.Limits(options.timeout or TIMEOUT_S[options.budget], options.memory_limit)
     groups = _fitted_together(specs, found) if options.share else [[spec] for spec in specs]
+    for name in sorted({spec.learner for spec in specs} | {spec.dataset for spec in specs}):
+        if name in found.broken:
+            print(f"warning: '{name}' cannot be used, its cells will fail: {found.broken[name]}", file=sys.stderr)
     jobs = [job_of(group, found, threads=options.threads, salt=store.salt) for group in groups]
     with Display(len(specs), at_once) as display, _killed_as_interrupted():
         outcomes = local.run(jobs, pool, at_once=at_once, limits=limits, on_change=display.show)
@@ -109,7 +112,7 @@ def _fitted_together(specs: Sequence[RunSpec], found: Registry) -> list[list[Run
     """Cells that differ in the model seed alone, for learners that fit many seeds in one pass; others by themselves."""
     groups: dict[str, list[RunSpec]] = {}
     for spec in specs:
-        many = registry_module.fits_many(found.learners[spec.learner])
+        many = spec.learner not in found.broken and registry_module.fits_many(found.learners[spec.learner])
         same = replace(spec, repetition=0, model_seed=0)
         groups.setdefault(same.key if many else spec.key, []).append(spec)
     return list(groups.values())
@@ -189,5 +192,6 @@ def device_of(wanted: str) -> str:
 
 
 def warn_of_broken(found: Registry) -> None:
+    """One line for each plugin that cannot be used."""
     for where, reason in found.broken.items():
         print(f"warning: {where} is left out: {reason}", file=sys.stderr)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from bench import registry
 from bench.api import BadData, Data, DatasetInfo, LearnerInfo
-from bench.metrics.base import MetricInfo
+from bench.metrics.base import MetricInfo, OutOfDomain
 from bench.registry import Registry
 from bench.run import provenance
 from bench.run.effort import scaled
 from bench.run.learning import Encoded, Inputs, Learning, LearningFailed, Learns, Work, silent
 from bench.run.meter import Meter, resident_mib
-from bench.run.outcome import failure, json_values
+from bench.run.outcome import failure, json_values, one_line
 from bench.run.spec import RunSpec
 from bench.run.wire import Closed, Malformed
 from bench.statistics.convergence import from_history
@@ -230,9 +230,22 @@ def _score(job: Job, data: Data, encoded: Encoded, spec: RunSpec) -> dict[str, A
             seed=spec.data_seed,
         ),
         full=spec.budget == "paper",
-        plugins={info.name: registry.load(info) for info in job.metrics},
+        plugins={info.name: _metric(info) for info in job.metrics},
     )
     return {name: json_values(asdict(score), f"metric {name}") for name, score in scores.items()}
+
+
+def _metric(info: MetricInfo) -> Any:
+    """A metric from elsewhere; one that cannot be imported says so in place of its score."""
+    try:
+        return registry.load(info)
+    except Exception as error:  # noqa: BLE001 -- a plugin may raise anything when it is imported
+        reason = f"{info.origin} cannot be imported: {one_line(error)}"
+
+        def absent(*arrays: Any) -> float:
+            raise OutOfDomain(reason)
+
+        return absent
 
 
 def _convergence(history: Mapping[str, Any]) -> dict[str, Any]:

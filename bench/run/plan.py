@@ -11,7 +11,7 @@ from typing import Any
 from bench import registry as registry_module
 from bench.api import BUDGETS, BadData, DatasetInfo, Info, LearnerInfo, MissingData
 from bench.errors import UsageError, unknown
-from bench.registry import Registry
+from bench.registry import BrokenPlugin, Registry
 from bench.run.effort import efforts_of
 from bench.run.spec import RunSpec, derive_data_seed, derive_seed
 
@@ -64,9 +64,14 @@ def plan(selection: Selection, registry: Registry) -> list[Cell]:
     if not selection.datasets and selection.budget != "smoke":
         datasets = [info for info in datasets if not info.testing]
     settings = parse_settings(selection.settings, registry)
-    params = {
-        info.name: resolve(info, selection.budget, settings.get(info.name, {})) for info in [*learners, *datasets]
-    }
+    params = {}
+    for info in [*learners, *datasets]:
+        try:
+            params[info.name] = resolve(info, selection.budget, settings.get(info.name, {}))
+        except BrokenPlugin as error:
+            # its cells are run all the same, fail by themselves and say why; the others are none the worse
+            registry.broken[info.name] = str(error)
+            params[info.name] = {}
     for info in learners:
         for name in info.effort:
             if not isinstance(params[info.name].get(name, 1), int):
@@ -163,7 +168,9 @@ def resolve(info: Info, budget: str, overrides: Mapping[str, str]) -> dict[str, 
     values = registry_module.parameters(info)
     for name, value in info.budgets.get(budget, {}).items():
         if name not in values:
-            raise UsageError(f"{info.origin}: budget '{budget}' of '{info.name}' sets '{name}', which is no parameter")
+            raise BrokenPlugin(
+                f"{info.origin}: budget '{budget}' of '{info.name}' sets '{name}', which is no parameter"
+            )
         values[name] = value
     for name, text in overrides.items():
         if name not in values:

@@ -18,6 +18,7 @@ from typing import Any
 
 from bench.api import Info
 from bench.errors import UsageError
+from bench.registry import BrokenPlugin
 from bench.run import provenance
 from bench.run.cell import Job, Outcome
 from bench.run.executors.describe import question
@@ -128,20 +129,20 @@ class Pool:
             self._running.remove(running)
 
     def describe(self, info: Info) -> Mapping[str, Any]:
-        """Parameters of a plugin and whether it has ``fit_many``; raises UsageError where it cannot be imported."""
+        """Parameters of a plugin and whether it has ``fit_many``; raises BrokenPlugin where it cannot be imported."""
         channel = self._speak("describe")
         channel.connection.settimeout(ANSWER_S)
         try:
             channel.send("question", question(info))
             answer = channel.receive()
         except (Closed, Malformed):
-            raise UsageError(
+            raise BrokenPlugin(
                 f"{info.origin}: the process that imports '{info.name}' ended or did not answer within {ANSWER_S:g} s"
             ) from None
         finally:
             channel.close()
         if answer.type != "done":
-            raise UsageError(str(answer.values.get("reason", ""))[:2000])
+            raise BrokenPlugin(str(answer.values.get("reason", ""))[:2000])
         return answer.values
 
     def close(self) -> None:
