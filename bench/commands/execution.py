@@ -7,7 +7,7 @@ import shutil
 import signal
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -21,6 +21,7 @@ from bench.registry import Registry
 if TYPE_CHECKING:
     from bench.run.executors.pool import Pool
     from bench.run.plan import Cell
+    from bench.run.progress import State
     from bench.run.spec import RunSpec
     from bench.run.store import Store
 
@@ -53,40 +54,68 @@ def cell_pool(options: argparse.Namespace, found: Registry) -> Iterator[Pool]:
 
 def execute(options: argparse.Namespace, cells: Sequence[Cell], store: Store, found: Registry, pool: Pool) -> bool:
     """Bring every cell to a record, running what is not done; True if interrupted."""
+    from bench.run.progress import State, state_of
+
     store.put_plan((cell.spec.key, asdict(cell.spec)) for cell in cells)
-    todo = _still_to_do(cells, store, fresh=options.fresh)
-    for cell in cells:
-        if cell.skip:
-            store.put(cell.spec.key, _skipped(cell))
-    _announce(cells, todo)
-    return bool(todo) and _run_cells(options, todo, store, found, pool)
+    # two paper settings may share a cell: it is run once
+    unique = {cell.spec.key: cell for cell in cells}
+    versions = {info.name: info.version for info in found.metrics.values()}
+    state = State() if options.fresh else state_of(store, unique, versions)
+    todo = [cell.spec for key, cell in unique.items() if not cell.skip and key not in state.done]
+    skipped = store.entries()
+    for key, cell in unique.items():
+        if cell.skip and (key not in skipped or skipped[key].reason != cell.skip):
+            store.put(key, _skipped(cell))
+    _announce(cells, len(todo), state)
+    return bool(todo) and _run_cells(options, todo, store, found, pool, state.rescore)
 
 
-def _run_cells(options: argparse.Namespace, todo: Sequence[Cell], store: Store, found: Registry, pool: Pool) -> bool:
+def _run_cells(
+    options: argparse.Namespace,
+    specs: Sequence[RunSpec],
+    store: Store,
+    found: Registry,
+    pool: Pool,
+    rescore: set[str],
+) -> bool:
     from bench.commands.display import Display
     from bench.run.cell import job_of
     from bench.run.executors import local
+    from bench.run.progress import Sharing
     from bench.run.provenance import usable_cores
+    from bench.run.spec import RunSpec
 
-    specs = [cell.spec for cell in todo]
     at_once = options.jobs or (1 if specs[0].device == "cuda" else max(1, usable_cores() // options.threads))
     limits = local.Limits(options.timeout or TIMEOUT_S[options.budget], options.memory_limit)
-    groups = _fitted_together(specs, found) if options.share else [[spec] for spec in specs]
+    fitted = [spec for spec in specs if spec.key not in rescore]
+    groups = _fitted_together(fitted, found) if options.share else [[spec] for spec in fitted]
+    groups += [[spec] for spec in specs if spec.key in rescore]
     for name in sorted({spec.learner for spec in specs} | {spec.dataset for spec in specs}):
         if name in found.broken:
             print(f"warning: '{name}' cannot be used, its cells will fail: {found.broken[name]}", file=sys.stderr)
-    jobs = [job_of(group, found, threads=options.threads, salt=store.salt) for group in groups]
+    jobs = [
+        job_of(group, found, threads=options.threads, salt=store.salt, keep_codes=options.keep_codes)
+        for group in groups
+    ]
     with Display(len(specs), at_once) as display, _killed_as_interrupted():
-        outcomes = local.run(jobs, pool, at_once=at_once, limits=limits, on_change=display.show)
-        try:
-            for outcome in outcomes:
-                if outcome.codes:
-                    store.put_codes(outcome.spec.key, outcome.codes)
-                store.put(outcome.spec.key, outcome.record)
-                display.done(outcome.spec, outcome.record)
-        except KeyboardInterrupt:
-            outcomes.close()  # type: ignore[attr-defined]
-            return True
+        elsewhere = lambda record: display.done(RunSpec.from_dict(record["spec"]), record)  # noqa: E731
+        with Sharing(store, rescore=rescore, elsewhere=elsewhere) as sharing:
+            sharing.expect(spec.key for spec in specs)
+            outcomes = local.run(
+                jobs,
+                pool,
+                at_once=at_once,
+                limits=limits,
+                turns=sharing,
+                stored=sharing.stored,
+                on_change=display.show,
+            )
+            try:
+                for outcome in outcomes:
+                    display.done(outcome.spec, sharing.keep(outcome))
+            except KeyboardInterrupt:
+                outcomes.close()  # type: ignore[attr-defined]
+                return True
     return False
 
 
@@ -118,16 +147,6 @@ def _fitted_together(specs: Sequence[RunSpec], found: Registry) -> list[list[Run
     return list(groups.values())
 
 
-def _still_to_do(cells: Iterable[Cell], store: Store, *, fresh: bool) -> list[Cell]:
-    def done(cell: Cell) -> bool:
-        record = store.get(cell.spec.key)
-        return record is not None and record["status"] == "ok"
-
-    # two paper settings may share a cell: it is run once
-    unique = {cell.spec.key: cell for cell in cells}.values()
-    return [cell for cell in unique if not cell.skip and (fresh or not done(cell))]
-
-
 def _skipped(cell: Cell) -> dict[str, Any]:
     from bench.run import provenance
 
@@ -141,19 +160,24 @@ def _skipped(cell: Cell) -> dict[str, Any]:
     }
 
 
-def _announce(cells: Sequence[Cell], todo: Sequence[Cell]) -> None:
+def _announce(cells: Sequence[Cell], todo: int, state: State) -> None:
     skipped: dict[str, int] = Counter(cell.skip for cell in cells if cell.skip)
     total = len({cell.spec.key for cell in cells})
-    done = total - len(todo) - sum(skipped.values())
-    print(f"{total} cells: {len(todo)} to run, {done} done before, {sum(skipped.values())} do not apply")
+    done = total - todo - sum(skipped.values())
+    print(f"{total} cells: {todo} to run, {done} done before, {sum(skipped.values())} do not apply")
     for reason, count in sorted(skipped.items()):
         print(f"  {count} skipped: {reason}")
+    if state.rescore:
+        print(f"  {len(state.rescore)} of those to run are only scored, with metrics that are new: codes are stored")
+    if state.lacking:
+        print(f"  {len(state.lacking)} done without a metric that is new and without stored codes: --fresh runs them")
     sys.stdout.flush()
 
 
 def closing_words(cells: Sequence[Cell], store: Store, out: str, *, interrupted: bool) -> int:
-    records = [store.get(key) for key in dict.fromkeys(cell.spec.key for cell in cells)]
-    counts = Counter(record["status"] if record else "not run" for record in records)
+    entries = store.entries()
+    keys = dict.fromkeys(cell.spec.key for cell in cells)
+    counts = Counter(entries[key].status if key in entries else "not run" for key in keys)
     print(", ".join(f"{count} {status}" for status, count in sorted(counts.items())) + f"; records in {out}/runs")
     if interrupted:
         print("interrupted; the same command resumes where it stopped", file=sys.stderr)

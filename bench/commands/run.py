@@ -17,6 +17,7 @@ def main(options: argparse.Namespace) -> int:
         raise UsageError("nothing selected: give --all, or --learners and/or --datasets")
     from bench.run.effort import parse_efforts
     from bench.run.plan import Selection, parse_seeds, plan
+    from bench.run.shard import parse_shard, part_of
     from bench.run.store import Store, salt_for
 
     found = discover(options.plugin)
@@ -38,6 +39,8 @@ def main(options: argparse.Namespace) -> int:
         require_fence()
     with cell_pool(options, found) as pool:
         cells = plan(selection, found)
+        if options.shard:
+            cells = part_of(cells, *parse_shard(options.shard))
         store = Store(options.out, create=True, salt=selection.salt)
         interrupted = execute(options, cells, store, found, pool)
     return closing_words(cells, store, options.out, interrupted=interrupted)

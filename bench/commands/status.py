@@ -14,17 +14,16 @@ def main(options: argparse.Namespace) -> int:
 
     store = Store(options.out)
     plan = store.plan()
-    records = {key: store.get(key) for key in plan}
-    counts = Counter(record["status"] if record else "not run" for record in records.values())
+    entries = store.entries()
+    counts = Counter(entries[key].status if key in entries else "not run" for key in plan)
     print(f"{len(plan)} cells planned in {options.out}")
     for status, count in sorted(counts.items()):
         print(f"  {status:<9} {count}")
     reasons: dict[tuple[str, str], list[str]] = {}
-    for key, record in records.items():
-        if record and record["status"] != "ok":
-            spec = plan[key]
-            cell = f"{spec['dataset']} · {spec['learner']}"
-            names = reasons.setdefault((record["status"], record["reason"]), [])
+    for key, entry in entries.items():
+        if key in plan and entry.status != "ok":
+            cell = f"{entry.dataset} · {entry.learner}"
+            names = reasons.setdefault((entry.status, entry.reason), [])
             if cell not in names:
                 names.append(cell)
     for (status, reason), names in sorted(reasons.items(), key=lambda item: (item[0][0] == "skipped", item[0])):

@@ -112,12 +112,12 @@ class Pool:
             self._ask({"do": "import", "modules": new})
             self._imported.update(new)
 
-    def start(self, job: Job, limits: Limits) -> Running:
-        """Begin a job; what becomes of it is heard from the answer."""
+    def start(self, job: Job, limits: Limits, codes: Mapping[str, Any] | None = None) -> Running:
+        """Begin a job; what becomes of it is heard from the answer. With ``codes`` it is only scored, not fitted."""
         channel = self._speak("cell")
         # without its spec and info no process could say what it is for: a supervisor that is gone is heard of later
         with contextlib.suppress(Closed):
-            channel.send("job", {"job": job.as_json(), "limits": asdict(limits)})
+            channel.send("job", {"job": job.as_json(), "limits": asdict(limits)}, codes)
         running = Running(job, channel)
         self._running.append(running)
         return running
