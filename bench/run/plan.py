@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -14,6 +13,7 @@ from bench.errors import UsageError, unknown
 from bench.registry import BrokenPlugin, Registry
 from bench.run.effort import efforts_of
 from bench.run.spec import RunSpec, derive_data_seed, derive_seed
+from bench.run.wire import strict_json
 
 NEED_WORDS = {
     "targets": "targets",
@@ -22,6 +22,7 @@ NEED_WORDS = {
     "binary": "binary targets",
     "truth": "the true latents",
 }
+MOST_SEEDS = 1_000_000
 ONE_FILE = "comes in one file with the dataset, which a judged run does not take: move one of them"
 
 
@@ -124,12 +125,18 @@ def why_not(learner: LearnerInfo, data: DatasetInfo) -> str:
 
 
 def parse_seeds(text: str) -> list[int]:
-    """'0-4' or '0,3,7-9' -> the repetitions named; raises UsageError."""
+    """'0-4' or '0,3,7-9' -> the repetitions named, at most a million; raises UsageError."""
+
+    def number(word: str) -> bool:
+        return word.isascii() and word.isdigit() and len(word) < 10
+
     seeds: list[int] = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()) or (dash and int(last) < int(first)):
+        if not number(first) or (dash and not number(last)) or (dash and int(last) < int(first)):
             raise UsageError(f"--seeds '{text}': '{part}' is neither a number nor a range such as 0-4")
+        if int(last or first) - int(first) + len(seeds) >= MOST_SEEDS:
+            raise UsageError(f"--seeds '{text[:40]}': more than {MOST_SEEDS:,} repetitions")
         seeds.extend(range(int(first), int(last or first) + 1))
     return sorted(set(seeds))
 
@@ -184,9 +191,9 @@ def _convert(text: str, like: Any, where: str) -> Any:
     if isinstance(like, str):
         return text
     try:
-        value = json.loads({"True": "true", "False": "false", "None": "null"}.get(text, text))
-    except json.JSONDecodeError:
-        if like is None:
+        value = strict_json({"True": "true", "False": "false", "None": "null"}.get(text, text))
+    except ValueError:
+        if like is None and not text.lstrip("+-").lower().startswith(("nan", "inf")):
             return text
         raise UsageError(f"{where}: '{text}' is not a {type(like).__name__}") from None
     if isinstance(like, bool) != isinstance(value, bool) and like is not None and value is not None:

@@ -3,48 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 
-from bench.run.spec import RunSpec
+from bench.run.spec import NUMBER, of_kind, wrong_in_spec
 
 STATUSES = ("ok", "skipped", "failed", "diverged", "timeout", "oom", "killed")
-NUMBER = (int, float)
-SPEC_TYPES: dict[str, tuple[type, ...]] = {
-    "learner": (str,),
-    "dataset": (str,),
-    "budget": (str,),
-    "device": (str,),
-    "data_sha256": (str,),
-    "repetition": (int,),
-    "data_seed": (int,),
-    "model_seed": (int,),
-    "learner_version": (int,),
-    "dataset_version": (int,),
-    "threads": (int,),
-    "effort": NUMBER,
-    "learner_params": (dict,),
-    "dataset_params": (dict,),
-}
-REQUIRED = ("learner", "dataset", "repetition", "data_seed", "model_seed", "budget")
 PARTS: dict[str, type] = {"phases": dict, "memory": dict, "provenance": dict, "metrics": dict, "data": dict}
 PARTS |= {"metric_versions": dict, "history": dict}
-
-
-def wrong_in_spec(spec: Any) -> str:
-    """What is wrong with the spec of a record, in words; "" for a good one."""
-    if not isinstance(spec, Mapping):
-        return "its spec is no object"
-    for name in REQUIRED:
-        if name not in spec:
-            return f"its spec has no '{name}'"
-    known = {field.name for field in fields(RunSpec)}
-    for name, value in spec.items():
-        if name not in known:
-            return f"its spec has '{str(name)[:40]}', which this version does not know"
-        if not _is(value, SPEC_TYPES[name]):
-            return f"'{name}' in its spec is a {type(value).__name__}"
-    return ""
 
 
 def wrong_in_record(record: Any) -> str:
@@ -62,20 +27,16 @@ def wrong_in_record(record: Any) -> str:
         if not isinstance(record.get(name, kind()), kind):
             return f"its {name} are no object"
     for name, phase in record.get("phases", {}).items():
-        if not isinstance(phase, Mapping) or not all(_is(phase.get(key), NUMBER) for key in ("wall_s", "cpu_s")):
+        if not isinstance(phase, Mapping) or not all(of_kind(phase.get(key), NUMBER) for key in ("wall_s", "cpu_s")):
             return f"its phase '{name[:40]}' has no times"
     for name, value in record.get("memory", {}).items():
-        if not _is(value, NUMBER):
+        if not of_kind(value, NUMBER):
             return f"its memory '{name[:40]}' is no number"
     for name, score in record.get("metrics", {}).items():
         if not isinstance(score, Mapping) or not isinstance(score.get("reason", ""), str):
             return f"its metric '{name[:40]}' is no score"
-        if not all(score.get(key) is None or _is(score[key], NUMBER) for key in ("value", "chance", "ceiling")):
+        if not all(score.get(key) is None or of_kind(score[key], NUMBER) for key in ("value", "chance", "ceiling")):
             return f"its metric '{name[:40]}' has a value that is no number"
         if not isinstance(score.get("extra", {}), Mapping):
             return f"its metric '{name[:40]}' has extras that are no object"
     return ""
-
-
-def _is(value: Any, kinds: tuple[type, ...]) -> bool:
-    return isinstance(value, kinds) and not isinstance(value, bool)

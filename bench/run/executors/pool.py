@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -158,7 +157,6 @@ class Pool:
             if self._process.poll() is None:
                 self._process.kill()
                 self._process.wait()
-            shutil.rmtree(self._scratch, ignore_errors=True)
             self._process = None
 
     def _speak(self, kind: str) -> Channel:
@@ -182,14 +180,19 @@ class Pool:
         raise UsageError("the process that starts the cells cannot be started or ends at once; see above for its words")
 
     def _begin(self) -> socket.socket:
-        self._scratch = _scratch_folder()
         near, far = socket.socketpair()
         code = (
-            "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1));"
-            "from bench.run.executors.zygote import main; main(sys.argv[1:])"
+            "import ctypes, os, sys\n"
+            "if sys.platform == 'linux': ctypes.CDLL(None).prctl(1, 15, 0, 0, 0)\n"  # SIGTERM when the parent ends
+            "if os.getppid() != int(sys.argv.pop(1)): sys.exit()\n"
+            "import json\n"
+            "sys.path[:] = json.loads(sys.argv.pop(1))\n"
+            "from bench.run.executors.zygote import main\n"
+            "main(sys.argv[1:])"
         )
         search_path = [os.path.abspath(path) for path in sys.path]
-        words = [json.dumps(search_path), str(far.fileno()), json.dumps(self._closed), self._scratch]
+        words = [str(os.getpid()), json.dumps(search_path)]
+        words += [str(far.fileno()), json.dumps(self._closed), json.dumps(_places())]
         environment = os.environ | dict.fromkeys(THREAD_VARIABLES, str(self.threads))
         try:
             self._process = subprocess.Popen(
@@ -204,19 +207,19 @@ class Pool:
         finally:
             far.close()
         self._control = near
+        greeting = near.recv(2**16)
+        if error_said := json.loads(greeting or b"{}").get("error"):
+            raise UsageError(str(error_said))
         modules, self._imported = sorted(self._imported), set()
         self.preload(modules)
         return near
 
 
-def _scratch_folder() -> str:
-    """A new temporary folder, short enough by name for the sockets that a learner's own processes make in it."""
+def _places() -> list[str]:
+    """Where a temporary folder may be made, short names first: a learner's own processes make sockets in it."""
     try:
-        usual = tempfile.gettempdir()
-        for place in (usual, *SHORT_PLACES):
-            if len(place) <= LONGEST_PLACE:
-                with contextlib.suppress(OSError):
-                    return tempfile.mkdtemp(prefix="bench-", dir=place)
-        return tempfile.mkdtemp(prefix="bench-", dir=usual)
-    except OSError as error:
-        raise UsageError(f"no temporary folder can be made: {error.strerror}; set TMPDIR to one with room") from None
+        usual = [tempfile.gettempdir()]
+    except OSError:
+        usual = []
+    short = [place for place in (*usual, *SHORT_PLACES) if len(place) <= LONGEST_PLACE]
+    return list(dict.fromkeys([*short, *usual]))
