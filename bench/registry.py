@@ -97,12 +97,7 @@ def discover(plugin_files: Iterable[str | Path] = ()) -> Registry:
         for path in sorted((root.parent / package).rglob("*.py")):
             module = ".".join(path.relative_to(root.parent).with_suffix("").parts)
             _read_into(registry, path, module)
-    for module in sorted(_entry_point_modules()):
-        source = source_of(module)
-        if source is None:
-            registry.broken[module] = "entry point names a module that is not installed as source"
-        elif not _is_builtin(module):
-            _read_into(registry, source, module)
+    _read_entry_points(registry)
     for file in plugin_files:
         path = Path(file)
         if not path.is_file():
@@ -217,11 +212,62 @@ def _is_builtin(module: str) -> bool:
     return module.split(".")[0] in BUILTIN_PACKAGES
 
 
-def _entry_point_modules() -> set[str]:
+def _entry_points() -> set[tuple[str, str]]:
+    """(module, attribute) of every entry point in our groups."""
     # importlib.metadata is slow to import; without an installed distribution that declares the groups it finds nothing
     from importlib.metadata import entry_points
 
-    return {point.module for group in ENTRY_POINT_GROUPS for point in entry_points(group=group)}
+    return {(point.module, point.attr) for group in ENTRY_POINT_GROUPS for point in entry_points(group=group)}
+
+
+def _read_entry_points(registry: Registry) -> None:
+    """Plugins of installed distributions; an entry point that leads to none is named in ``broken``."""
+    read: dict[str, set[str]] = {}
+    for module, attribute in sorted(_entry_points()):
+        if _is_builtin(module):
+            continue
+        try:
+            home = _home(module, attribute)
+        except (ImportError, OSError, SyntaxError, ValueError) as error:
+            registry.broken[module] = f"entry point cannot be resolved: {error}"
+            continue
+        if home is None:
+            registry.broken[module] = "entry point names a module that is not installed"
+            continue
+        name, path = home
+        if name not in read:
+            before = _attributes(registry)
+            _read_into(registry, path, name)
+            read[name] = _attributes(registry) - before
+        # the module's own name may differ from the entry point's ("import … as"): something must be registered there
+        if not read[name] and str(path) not in registry.broken:
+            registry.broken[f"{module}:{attribute}"] = (
+                f"entry point leads to {path}, where nothing is decorated with @learner, @dataset or @metric"
+            )
+
+
+def _attributes(registry: Registry) -> set[str]:
+    return {f"{info.origin}:{info.attribute}" for table in _tables(registry) for info in table.values()}
+
+
+def _tables(registry: Registry) -> tuple[Mapping[str, Info], ...]:
+    return registry.learners, registry.datasets, registry.metrics
+
+
+def _home(module: str, attribute: str, depth: int = 8) -> tuple[str, Path] | None:
+    """Where an attribute is defined, (module, file): re-exports ("from .x import Thing") are followed, unimported."""
+    path = source_of(module)
+    if path is None:
+        return None
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.parse(path.read_text(encoding="utf-8"), filename=str(path)).body:
+        if not isinstance(node, ast.ImportFrom) or depth == 0:
+            continue
+        for alias in node.names:
+            if (alias.asname or alias.name) == attribute:
+                source = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+                return _home(source, alias.name, depth - 1) or (module, path)
+    return module, path
 
 
 def _read_into(registry: Registry, path: Path, origin: str) -> None:

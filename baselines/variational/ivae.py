@@ -70,12 +70,13 @@ class ConditionalPrior(nn.Module):
 
 @learner(
     "ivae",
+    assumes=("injective-mixing", "factorised-given-u"),
     summary="identifiable VAE, prior mean and variance learned from u; u reaches the encoder at test time",
     paper="Khemakhem et al., AISTATS 2020",
     guarantee="permutation+scaling",
     assumptions="p(z | u) factorises and varies enough with u; injective mixing; known d; global optimum",
     needs=("aux",),
-    version=2,
+    version=3,
     aux_at_test=True,
     effort=("steps",),
     budgets={"smoke": {"steps": 120}, "paper": {"steps": 12000, "batch_size": 256, "decoder_variance": 0.003}},
@@ -83,12 +84,13 @@ class ConditionalPrior(nn.Module):
 )
 @learner(
     "ivae-blind",
+    assumes=("injective-mixing", "factorised-given-u"),
     summary="ivae whose encoder sees x alone; where the data have targets and no u, the targets are u",
     paper="Khemakhem et al., AISTATS 2020",
     guarantee="permutation+scaling",
     assumptions="p(z | u) factorises and varies enough with u; injective mixing; known d; global optimum",
     needs=("aux|targets",),
-    version=2,
+    version=3,
     defaults={"aux_in_encoder": False},
     effort=("steps",),
     budgets={"smoke": {"steps": 120}, "paper": {"steps": 12000, "batch_size": 256, "decoder_variance": 0.003}},

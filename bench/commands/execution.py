@@ -7,7 +7,7 @@ import shutil
 import signal
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from bench import registry as registry_module
 from bench.api import Info
+from bench.commands.terminal import counted
 from bench.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, UsageError
 from bench.registry import Registry
 
 if TYPE_CHECKING:
+    from bench.run.executors.local import Limits
     from bench.run.executors.pool import Pool
     from bench.run.plan import Cell
-    from bench.run.progress import State
     from bench.run.spec import RunSpec
     from bench.run.store import Store
 
@@ -52,22 +53,29 @@ def cell_pool(options: argparse.Namespace, found: Registry) -> Iterator[Pool]:
             yield pool
 
 
-def execute(options: argparse.Namespace, cells: Sequence[Cell], store: Store, found: Registry, pool: Pool) -> bool:
-    """Bring every cell to a record, running what is not done; True if interrupted."""
-    from bench.run.progress import State, state_of
+def execute(
+    options: argparse.Namespace,
+    cells: Sequence[Cell],
+    store: Store,
+    found: Registry,
+    pool: Pool,
+    *,
+    alone: Collection[str] = (),
+) -> bool:
+    """Bring every cell to a record, running what is not done; True if interrupted.
 
+    alone   keys of cells that share their fit with no other, whatever the options say
+    """
     store.put_plan((cell.spec.key, asdict(cell.spec)) for cell in cells)
-    # two paper settings may share a cell: it is run once
     unique = {cell.spec.key: cell for cell in cells}
-    versions = {info.name: info.version for info in found.metrics.values()}
-    state = State() if options.fresh else state_of(store, unique, versions)
-    todo = [cell.spec for key, cell in unique.items() if not cell.skip and key not in state.done]
-    skipped = store.entries()
+    todo = [cell.spec for cell in still_to_do(cells, store, found, fresh=options.fresh)]
+    rescore = set() if options.fresh else rescored(todo, store, found)
+    entries = store.entries()
     for key, cell in unique.items():
-        if cell.skip and (key not in skipped or skipped[key].reason != cell.skip):
+        if cell.skip and (key not in entries or entries[key].reason != cell.skip):
             store.put(key, _skipped(cell))
-    _announce(cells, len(todo), state)
-    return bool(todo) and _run_cells(options, todo, store, found, pool, state.rescore)
+    _announce(cells, len(todo), len(rescore))
+    return bool(todo) and _run_cells(options, todo, store, found, pool, rescore, alone)
 
 
 def _run_cells(
@@ -77,6 +85,7 @@ def _run_cells(
     found: Registry,
     pool: Pool,
     rescore: set[str],
+    alone: Collection[str],
 ) -> bool:
     from bench.commands.display import Display
     from bench.run.cell import job_of
@@ -86,17 +95,15 @@ def _run_cells(
     from bench.run.spec import RunSpec
 
     at_once = options.jobs or (1 if specs[0].device == "cuda" else max(1, usable_cores() // options.threads))
-    limits = local.Limits(options.timeout or TIMEOUT_S[options.budget], options.memory_limit)
+    limits = limits_of(options)
     fitted = [spec for spec in specs if spec.key not in rescore]
-    groups = _fitted_together(fitted, found) if options.share else [[spec] for spec in fitted]
+    groups = _fitted_together(fitted, found, alone) if options.share else [[spec] for spec in fitted]
     groups += [[spec] for spec in specs if spec.key in rescore]
     for name in sorted({spec.learner for spec in specs} | {spec.dataset for spec in specs}):
         if name in found.broken:
             print(f"warning: '{name}' cannot be used, its cells will fail: {found.broken[name]}", file=sys.stderr)
-    jobs = [
-        job_of(group, found, threads=options.threads, salt=store.salt, keep_codes=options.keep_codes)
-        for group in groups
-    ]
+    keep = getattr(options, "keep_codes", False)
+    jobs = [job_of(group, found, threads=options.threads, salt=store.salt, keep_codes=keep) for group in groups]
     with Display(len(specs), at_once) as display, _killed_as_interrupted():
         elsewhere = lambda record: display.done(RunSpec.from_dict(record["spec"]), record)  # noqa: E731
         with Sharing(store, rescore=rescore, elsewhere=elsewhere) as sharing:
@@ -137,14 +144,44 @@ def _killed_as_interrupted() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _fitted_together(specs: Sequence[RunSpec], found: Registry) -> list[list[RunSpec]]:
+def _fitted_together(specs: Sequence[RunSpec], found: Registry, alone: Collection[str]) -> list[list[RunSpec]]:
     """Cells that differ in the model seed alone, for learners that fit many seeds in one pass; others by themselves."""
     groups: dict[str, list[RunSpec]] = {}
     for spec in specs:
         many = spec.learner not in found.broken and registry_module.fits_many(found.learners[spec.learner])
         same = replace(spec, repetition=0, model_seed=0)
-        groups.setdefault(same.key if many else spec.key, []).append(spec)
+        groups.setdefault(same.key if many and spec.key not in alone else spec.key, []).append(spec)
     return list(groups.values())
+
+
+def limits_of(options: argparse.Namespace) -> Limits:
+    """What one cell may cost, by option or budget."""
+    from bench.run.executors.local import Limits
+
+    return Limits(options.timeout or TIMEOUT_S[options.budget], options.memory_limit)
+
+
+def still_to_do(cells: Iterable[Cell], store: Store | None, found: Registry, *, fresh: bool) -> list[Cell]:
+    """The cells to run: not done yet, or done with other metrics than there are now."""
+    from bench.run.progress import state_of
+
+    # two paper settings may share a cell: it is run once
+    unique = {cell.spec.key: cell for cell in cells}
+    done = state_of(store, unique, *_metrics(found)).done if store and not fresh else set()
+    return [cell for key, cell in unique.items() if not cell.skip and key not in done]
+
+
+def rescored(specs: Sequence[RunSpec], store: Store, found: Registry) -> set[str]:
+    """Of the cells to run, those that lack nothing but scores: their codes are stored."""
+    from bench.run.progress import state_of
+
+    return state_of(store, (spec.key for spec in specs), *_metrics(found)).rescore
+
+
+def _metrics(found: Registry) -> tuple[dict[str, int], set[str]]:
+    """Versions of all metrics by name, and the names of those that plugins bring."""
+    versions = {info.name: info.version for info in found.metrics.values()}
+    return versions, {info.name for info in found.foreign_metrics()}
 
 
 def _skipped(cell: Cell) -> dict[str, Any]:
@@ -160,17 +197,16 @@ def _skipped(cell: Cell) -> dict[str, Any]:
     }
 
 
-def _announce(cells: Sequence[Cell], todo: int, state: State) -> None:
+def _announce(cells: Sequence[Cell], todo: int, rescore: int) -> None:
     skipped: dict[str, int] = Counter(cell.skip for cell in cells if cell.skip)
     total = len({cell.spec.key for cell in cells})
     done = total - todo - sum(skipped.values())
-    print(f"{total} cells: {todo} to run, {done} done before, {sum(skipped.values())} do not apply")
+    apply = "does not apply" if sum(skipped.values()) == 1 else "do not apply"
+    print(f"{counted(total, 'cell')}: {todo} to run, {done} done before, {sum(skipped.values())} {apply}")
     for reason, count in sorted(skipped.items()):
         print(f"  {count} skipped: {reason}")
-    if state.rescore:
-        print(f"  {len(state.rescore)} of those to run are only scored, with metrics that are new: codes are stored")
-    if state.lacking:
-        print(f"  {len(state.lacking)} done without a metric that is new and without stored codes: --fresh runs them")
+    if rescore:
+        print(f"  {rescore} of those to run are only scored, with metrics that are new: codes are stored")
     sys.stdout.flush()
 
 

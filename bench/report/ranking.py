@@ -6,9 +6,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from bench.report.holding import where_held
 from bench.report.markdown import DASH, folded, score, table
 from bench.report.paired import cell_scores, mean_interval
 from bench.report.rows import Board, Row, headline
+from bench.statistics.families import paired_differences
 from bench.statistics.intervals import Interval, Seeds, seed_interval, t_interval
 
 Scores = Mapping[Seeds, float | None]
@@ -28,11 +30,14 @@ ROUNDING = 1e-9
 
 HOW_TO_READ = """\
 A learner's rank on a dataset is one more than the number of learners that are better by more than chance: those
-whose paired difference on the same seeds has a 95 % interval above zero. Learners that cannot be told apart share a
-rank, and few seeds tell little apart. A failed cell counts as the lowest score that any learner has in that cell;
+whose paired difference on the same seeds has an interval above zero, corrected for the number of pairs on the board
+(Holm), so that of equally good learners none is told apart on 95 % of boards. Learners that cannot be told apart share
+a rank, and few seeds tell little apart. A failed cell counts as the lowest score that any learner has in that cell;
 learners without a finished cell come last. Reference rows are not ranked. **Bold**: ranked by the score its
 guarantee is about. Mean ranks: ± half-width of a Student t interval, datasets as units; learners that do not apply
-everywhere come below the others, as their mean is over other datasets."""
+everywhere come below the others, as their mean is over other datasets. First come the ranks among learners whose
+theorem holds, or nearly holds, on the dataset (`python -m bench list --json` has the assumptions and which data meet
+them); then those among all."""
 
 
 def shared_ranks(
@@ -40,22 +45,23 @@ def shared_ranks(
 ) -> dict[str, int]:
     """Ranks on one board, from {learner: {cell: score, None where it failed}}; higher scores are better.
 
-    Rank = 1 + number of learners whose mean paired difference to this one has an interval above zero. In a failed
-    cell a learner gets the lowest score any learner has there. Learners with no finished cell rank last, together.
-    Two learners are compared on their common cells; with fewer than two of them nothing tells them apart.
+    Rank = 1 + number of learners whose mean paired difference to this one has an interval above zero, all pairs of
+    the board taken together (``statistics.families``). In a failed cell a learner gets the lowest score any learner has
+    there. Learners with no finished cell rank last, together. Two learners are compared on their common cells; with
+    fewer than two of them nothing tells them apart.
     """
     complete = with_failures_lowest(scores)
-    names = list(complete)
-    worse_than = dict.fromkeys(names, 0)
-    for position, first in enumerate(names):
-        for second in names[:position]:
-            common = {k: complete[first][k] - complete[second][k] for k in complete[first] if k in complete[second]}
-            difference = interval(common) if len(common) > 1 else None
-            if difference is None or difference.covers(0.0) or abs(difference.mean) < ROUNDING:
-                continue
+    worse_than = dict.fromkeys(complete, 0)
+    for (first, second), difference in paired_differences(complete, interval).items():
+        if told_apart(difference):
             worse_than[second if difference.mean > 0.0 else first] += 1
     ranks = {name: 1 + count for name, count in worse_than.items()}
-    return ranks | {name: len(names) + 1 for name in scores if name not in complete}
+    return ranks | {name: len(complete) + 1 for name in scores if name not in complete}
+
+
+def told_apart(difference: Interval) -> bool:
+    """Does the interval exclude 0, by more than rounding?"""
+    return not difference.covers(0.0) and abs(difference.mean) >= ROUNDING
 
 
 def mean_ranks(ranks: Sequence[Mapping[str, float]]) -> dict[str, Interval]:
@@ -125,7 +131,13 @@ def ranking(boards: Sequence[Board]) -> str:
     boards are named and not ranked. Returns "" where there is nothing to rank.
     """
     families = dict.fromkeys(family_of(headline(row, board)) for board in boards for row in competitors(board))
-    parts = [part for family in families for part in _family_block(family, boards)]
+    held = [where_held(board) for board in boards]
+    parts: list[str] = []
+    for family in families:
+        title = TITLES.get(family, family)
+        where = _family_block(family, held, f"By {title}, where the learner's theorem holds or nearly holds")
+        everywhere = _family_block(family, boards, f"By {title}, all learners on all datasets")
+        parts += where + everywhere
     parts = [HOW_TO_READ, *parts] if parts else []
     thin = [board.title for board in boards if len(board.seeds()) < 2 and competitors(board)]
     if thin:
@@ -133,11 +145,10 @@ def ranking(boards: Sequence[Board]) -> str:
     return "\n\n".join(parts)
 
 
-def _family_block(family: str, boards: Sequence[Board]) -> list[str]:
+def _family_block(family: str, boards: Sequence[Board], heading: str) -> list[str]:
     ranked: list[tuple[Board, dict[str, int]]] = []
     means: dict[str, dict[str, float]] = {}
     judged: set[str] = set()
-    guarantee = {row.name: row.info.guarantee for board in boards for row in competitors(board)}
     for board in boards:
         metric = metric_on(board, family)
         if metric is None or len(board.seeds()) < 2:
@@ -150,21 +161,24 @@ def _family_block(family: str, boards: Sequence[Board]) -> list[str]:
         judged |= {row.name for row in competitors(board) if headline(row, board) == metric}
     if not ranked:
         return []
-    title = TITLES.get(family, family)
     over = mean_ranks([ranks for _, ranks in ranked])
     rows = [
         [
             f"**{name}**" if name in judged else name,
-            guarantee[name],
             *(str(ranks[name]) if name in ranks else DASH for _, ranks in ranked),
             score(interval, digits=1),
             str(interval.n),
         ]
         for name, interval in over.items()
     ]
-    header = ["learner", "identified up to", *(board.dataset for board, _ in ranked), "mean rank", "datasets"]
-    annex = folded(f"Critical difference of average ranks by {title}", _annex(critical_difference(means)))
-    return [f"### By {title}", table(header, rows, numeric_from=2), annex]
+    # numbers for names: the table stays narrow however many datasets there are
+    header = ["learner", *map(str, range(1, len(ranked) + 1)), "mean rank", "of"]
+    numbered = ", ".join(
+        f"{number} {board.label or board.dataset}" for number, (board, _) in enumerate(ranked, start=1)
+    )
+    words = f"Critical difference of average ranks: {heading[0].lower()}{heading[1:]}"
+    annex = folded(words, _annex(critical_difference(means)))
+    return [f"### {heading}", f"Datasets: {numbered}.", table(header, rows), annex]
 
 
 def _annex(found: CriticalDifference | None) -> str:

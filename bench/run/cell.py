@@ -169,10 +169,12 @@ def _scored(
         metrics = _score(job, data, encoded, spec)
     meter.phases |= scoring.phases
     history = dict(encoded.history)
+    verdict = from_history(history)
     record = {
         "n_parameters": encoded.n_parameters,
         "history": history,
-        **_convergence(history),
+        "converged": verdict.converged,
+        "converged_reason": verdict.reason,
         "metrics": metrics,
         "metric_versions": dict(job.versions),
     }
@@ -296,8 +298,3 @@ def _metric(info: MetricInfo) -> Any:
             raise OutOfDomain(reason)
 
         return absent
-
-
-def _convergence(history: Mapping[str, Any]) -> dict[str, Any]:
-    verdict = from_history(history)
-    return {"converged": verdict.converged, "converged_reason": verdict.reason}

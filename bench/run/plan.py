@@ -61,7 +61,8 @@ def plan(selection: Selection, registry: Registry) -> list[Cell]:
     if selection.budget not in BUDGETS:
         raise unknown("budget", selection.budget, BUDGETS)
     learners = [registry.learners[name] for name in _select("learner", selection.learners, registry.learners)]
-    datasets = [registry.datasets[name] for name in _select("dataset", selection.datasets, registry.datasets)]
+    usual = [name for name, info in registry.datasets.items() if not info.on_request or name in selection.datasets]
+    datasets = [registry.datasets[name] for name in _select("dataset", selection.datasets, usual)]
     if not selection.datasets and selection.budget != "smoke":
         datasets = [info for info in datasets if not info.testing]
     settings = parse_settings(selection.settings, registry)
@@ -195,16 +196,21 @@ def _convert(text: str, like: Any, where: str) -> Any:
     except ValueError:
         if like is None and not text.lstrip("+-").lower().startswith(("nan", "inf")):
             return text
-        raise UsageError(f"{where}: '{text}' is not a {type(like).__name__}") from None
+        raise _no_value(where, text, like) from None
     if isinstance(like, bool) != isinstance(value, bool) and like is not None and value is not None:
-        raise UsageError(f"{where}: '{text}' is not a {type(like).__name__}")
+        raise _no_value(where, text, like)
     if isinstance(like, int) and isinstance(value, float):
         raise UsageError(f"{where}: '{text}' is not a whole number")
     if isinstance(like, float) and isinstance(value, int):
         return float(value)
     if isinstance(like, int | float) and isinstance(value, str | list | dict):
-        raise UsageError(f"{where}: '{text}' is not a {type(like).__name__}")
+        raise _no_value(where, text, like)
     return value
+
+
+def _no_value(where: str, text: str, like: Any) -> UsageError:
+    words = {bool: "true or false", int: "a whole number", float: "a number"}
+    return UsageError(f"{where}: '{text}' is not {words.get(type(like), f'a JSON {type(like).__name__}')}")
 
 
 def _data_hash(info: DatasetInfo) -> tuple[str, str]:

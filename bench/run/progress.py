@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,16 +18,18 @@ ALL_CODES = {"train", "test"}
 class State:
     """done      cells whose record is "ok" and holds what is wanted
     rescore   done but for metrics that came later or were changed; their codes are stored
-    lacking   done, but without a metric that came later, and their codes are not stored
+              (a cell whose codes are not stored is run again)
     """
 
     done: set[str] = field(default_factory=set)
     rescore: set[str] = field(default_factory=set)
-    lacking: set[str] = field(default_factory=set)
 
 
-def state_of(store: Store, keys: Iterable[str], versions: Mapping[str, int]) -> State:
-    """What is left to do of these cells; ``versions`` are those of the metrics that are wanted."""
+def state_of(store: Store, keys: Iterable[str], versions: Mapping[str, int], added: Collection[str] = ()) -> State:
+    """What is left to do of these cells.
+
+    versions   of the metrics that are wanted; ``added`` are those of them that plugins bring
+    """
     state, wanted = State(), fingerprint(versions)
     entries = store.entries()
     for key in keys:
@@ -37,27 +39,25 @@ def state_of(store: Store, keys: Iterable[str], versions: Mapping[str, int]) -> 
         if entry.metrics == wanted:
             state.done.add(key)
             continue
-        _sort(state, store, entry, versions)
+        _sort(state, store, entry, versions, added)
     return state
 
 
-def _sort(state: State, store: Store, entry: Entry, versions: Mapping[str, int]) -> None:
+def _sort(state: State, store: Store, entry: Entry, versions: Mapping[str, int], added: Collection[str]) -> None:
     record = store.get(entry.key)
     if record is None:
         return
-    # records of the versions that did not say so were scored with the first version of every built-in metric
-    scored = record.get("metric_versions") or {name: 1 for name in versions if name in record.get("metrics", {})}
-    old = not record.get("metric_versions")
-    changed = [name for name, version in versions.items() if name in scored and scored[name] != version]
-    absent = [] if old else [name for name in versions if name not in scored]
-    has_all = set(record.get("codes", ())) >= ALL_CODES
-    if not changed and not absent:
+    metrics = record.get("metrics", {})
+    scored = record.get("metric_versions")
+    if scored is None:
+        # records of earlier versions were scored with the first version of every metric they could be scored with;
+        # without the true latents, which the MCC tells of, that is none of a plugin's
+        has_truth = (metrics.get("mcc") or {}).get("value") is not None
+        scored = {name: 1 for name in versions if name in metrics or not has_truth or name not in added}
+    if all(scored.get(name) == version for name, version in versions.items()):
         state.done.add(entry.key)
-    elif has_all:
+    elif set(record.get("codes", ())) >= ALL_CODES:
         state.rescore.add(entry.key)
-    elif not changed:
-        state.done.add(entry.key)
-        state.lacking.add(entry.key)
 
 
 class Sharing:

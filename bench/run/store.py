@@ -61,7 +61,7 @@ class Store:
     def _open(self, given: str, create: bool) -> None:
         marker = self.root / "store.json"
         if not self.root.exists() and not create:
-            raise UsageError(f"no results in '{given}': run `python -m bench run --out {given}` first")
+            raise UsageError(f"no results in '{given}': run `python -m bench run --all --out {given}` first")
         if self.root.exists() and not self.root.is_dir():
             raise UsageError(f"--out '{given}' is a file; name a folder")
         if marker.exists():
@@ -69,7 +69,7 @@ class Store:
         elif self.root.exists() and any(self.root.iterdir()):
             if create:
                 raise UsageError(f"--out '{given}' is not empty and holds no results of ours; give another folder")
-            raise UsageError(f"'{given}' holds no results; run `python -m bench run --out {given}` first")
+            raise UsageError(f"'{given}' holds no results; run `python -m bench run --all --out {given}` first")
         elif create:
             try:
                 (self.root / "runs").mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-Inputs = Literal["descriptors", "fingerprint"]
+Inputs = Literal["descriptors", "fingerprint", "graph", "counts"]
 VERSION = 1  # part of every cache key: raise it when the numbers change
 
 # Quick descriptors (together 0.6 ms a molecule) that vary among molecules of few heavy atoms; from the molecular graph

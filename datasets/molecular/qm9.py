@@ -2,37 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from bench.api import BadData, Data, dataset
 from datasets.cache import load_arrays, save_arrays
-from datasets.molecular import features
-from datasets.molecular.splits import pool, real_data
-from datasets.molecular.tables import read_table
-from datasets.sources import locate, open_member
+from datasets.molecular import archive, features, graphs, scaffolds
+from datasets.molecular.splits import HELD_OUT, pool, real_data
+from datasets.sources import Located, locate
 from datasets.synthetic.common import require_choice
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-TARGETS = ("mu", "alpha", "homo", "lumo", "gap", "r2", "zpve", "u0", "u298", "h298", "g298", "cv")
-UNITS = ("D", "a0^3", "Eh", "Eh", "Eh", "a0^2", "Eh", "Eh", "Eh", "Eh", "Eh", "cal/mol/K")
 FILES = {"auto": (), "csv": ("qm9.csv",), "sdf": ("gdb9.zip", "gdb9.tar.gz")}
-RECORD_END = b"$$$$"
+Split = Literal["random", "scaffold", "rarest-scaffold"]
 
 
 @dataset(
     "qm9",
+    properties={
+        "vmf-clusters-span": "no",
+        "instance-views": "no",
+        "sizes-are-truth": "no",
+    },
     paper="Ramakrishnan et al., Scientific Data 2014; used by Chen et al., TMLR 2024",
     summary="descriptors or fingerprints of small organic molecules to 12 properties from density functional theory",
     provides=("targets",),
     truth=False,
     source="qm9",
     requires=("rdkit",),
-    version=3,
+    version=4,
+    budgets={"smoke": {"rows": 500}, "paper": {"rows": None}},
+)
+@dataset(
+    "qm9-graph",
+    properties={
+        "vmf-clusters-span": "no",
+        "instance-views": "no",
+        "sizes-are-truth": "no",
+    },
+    paper="Ramakrishnan et al., Scientific Data 2014; used by Chen et al., TMLR 2024",
+    summary="molecular graphs (heavy atoms, bonds, positions where there are any) to the 12 properties of QM9",
+    provides=("targets",),
+    kind="graph",
+    truth=False,
+    source="qm9",
+    requires=("rdkit",),
+    defaults={"inputs": "graph"},
     budgets={"smoke": {"rows": 500}, "paper": {"rows": None}},
 )
 def qm9(
@@ -42,108 +62,163 @@ def qm9(
     n_latents: int = 6,
     inputs: features.Inputs = "descriptors",
     layout: Literal["auto", "csv", "sdf"] = "auto",
+    split: Split = "random",
+    evaluate: Literal["in", "out"] = "out",
+    uncharacterized: bool = True,
 ) -> Data:
-    """Load the data: x (n, d_x) features of each molecule, unscaled; 12 standardised targets.
+    """Load the data: x of each molecule, unscaled; 12 standardised targets.
 
     rows        at most this many molecules, chosen by their name in QM9, the same for every seed; None: all
     n_latents   Chen et al. try 5 to 10; six components carry 97 % of the targets' variance
-    inputs      "descriptors" or "fingerprint" (512 Morgan counts)
+    inputs      "descriptors", "fingerprint" (512 Morgan counts), "graph" (``Graphs``, with positions where the layout
+                is "sdf"), or "counts" (the graphs' view as vectors: counts of atoms, bonds and environments)
     layout      "csv" (SMILES, qm9.csv), "sdf" (geometries, gdb9.zip or gdb9.tar.gz), or what is there
+    split       what is held out: a fifth of the molecules by their name ("random"), of the scaffolds by theirs, or the
+                rarest scaffolds that make a fifth; only the last shifts the distribution
+    evaluate    with a split by scaffolds: held-out samples "out" of the distribution, or "in" it, a fifth of the other
+                molecules by name. Trained on are the same molecules in both
+    uncharacterized   keep the molecules that the authors list as failing a consistency check; False needs their list,
+                ``uncharacterized.txt``, beside the data
 
-    Molecules that RDKit cannot read or describe are left out and counted in ``info``. Raises MissingData, BadData.
+    Molecules that have no features (unreadable, no record or no positions in the SDF, unknown element) are left out;
+    ``info["left_out"]`` counts them by reason and names the first ten. Raises MissingData, BadData.
     """
     import numpy as np
 
-    require_choice("inputs", inputs, ("descriptors", "fingerprint"))
+    require_choice("inputs", inputs, ("descriptors", "fingerprint", "graph", "counts"))
     require_choice("layout", layout, tuple(FILES))
+    require_choice("split", split, ("random", "scaffold", "rarest-scaffold"))
+    require_choice("evaluate", evaluate, ("out", "in"))
     located = locate("qm9", files=FILES[layout])
-    targets, names, smiles = read_targets(located.path, located.label)
+    targets, names, smiles = archive.read_targets(located.path, located.label)
+    doubtful = set() if uncharacterized else archive.doubtful(located.path)
+    usable = np.array([row for row, name in enumerate(names) if name not in doubtful], dtype=np.int64)
     # in the file's order, so that the molecules of an archive need never be in memory together
-    chosen = pool([name.encode() for name in names], rows).in_file_order()
+    chosen = pool([names[row].encode() for row in usable], rows).in_file_order()
+    rows_chosen = usable[chosen.rows]
+    found = _featured(located, rows_chosen, names, smiles, inputs, with_scaffolds=split != "random")
+    at = np.searchsorted(rows_chosen, found.rows)
+    by_name = chosen.held_out[at]
+    info = located.describe(rows=len(names)) | {
+        "inputs": inputs,
+        "split": split,
+        "evaluate": evaluate,
+        "unreadable": len(rows_chosen) - len(found.rows),
+        "left_out": found.left_out,
+        "rdkit": features.rdkit_version(),
+    }
+    if doubtful:
+        info |= {"uncharacterized_dropped": len(names) - len(usable)}
+    if split == "random":
+        return real_data(found.x, targets[found.rows], by_name, seed=seed, n_latents=n_latents, info=info)
+    labels = found.scaffolds.tolist()
+    apart = (scaffolds.rarest if split == "rarest-scaffold" else scaffolds.hashed)(labels, HELD_OUT)
+    used = ~apart & (~by_name | (evaluate == "in")) | apart & (evaluate == "out")
+    test = apart if evaluate == "out" else by_name
+    info |= {"scaffolds": len(set(labels)), "scaffolds_held_out": len(set(found.scaffolds[apart].tolist()))}
+    where = "out of distribution" if evaluate == "out" else "in distribution"
+    title = f"{info['title']}, {split.replace('-', ' ')}s held out, {where}"
+    info |= {"title": title, "scaffolds_unparsable": scaffolds.unparsable(labels)[: graphs.NAMED]}
+    return real_data(found.x[used], targets[found.rows][used], test[used], seed=seed, n_latents=n_latents, info=info)
+
+
+@dataclass(frozen=True)
+class Featured:
+    """x           features of k molecules
+    rows        (k,) rows of the table that they belong to, ascending
+    scaffolds   (k,) str, or empty where they were not asked for
+    left_out    the molecules without features, by reason
+    """
+
+    x: Any
+    rows: NDArray[np.int64]
+    scaffolds: NDArray[np.str_]
+    left_out: dict[str, Any]
+
+
+def _featured(
+    located: Located,
+    rows: NDArray[np.int64],
+    names: Sequence[str],
+    smiles: Sequence[str],
+    inputs: features.Inputs,
+    *,
+    with_scaffolds: bool,
+) -> Featured:
+    """Features of the molecules in the chosen rows, from the cache where it has them."""
+    import numpy as np
+
+    as_graphs = inputs in ("graph", "counts")
     key = {
         "sha256": located.sha256,
         # which rows in which order, not how they were asked for: features must never meet the targets of other rows
-        "rows": features.content_hash(map(str, chosen.rows.tolist())),
-        "inputs": inputs,
-        "features": features.VERSION,
+        "rows": features.content_hash(map(str, rows.tolist())),
+        "inputs": "graph" if as_graphs else inputs,
+        "scaffolds": scaffolds.VERSION if with_scaffolds else 0,
+        "features": [features.VERSION, graphs.VERSION],
         "rdkit": features.rdkit_version(),
     }
     stored = load_arrays("qm9", key)
     if stored is None:
+        chosen = {names[row]: int(row) for row in rows}
         molecules = (
-            _from_smiles([smiles[row] for row in chosen.rows])
+            archive.parsed({name: smiles[row] for name, row in chosen.items()})
             if smiles
-            else _from_records(located.path, located.label, names, set(chosen.rows.tolist()))
+            else archive.geometries(located.path, located.label, set(chosen))
         )
-        stored = dict(zip(("x", "kept"), features.featurise(molecules, inputs), strict=True))
+        stored = _computed(molecules, chosen, inputs, positions=not smiles, with_scaffolds=with_scaffolds)
+        if not stored["row"].size:
+            raise BadData(f"{located.label}: none of {len(rows)} molecules has features; {stored['left_out']}"[:300])
         save_arrays("qm9", key, stored)
-    x, kept = stored["x"], stored["kept"].astype(bool)
-    info = located.describe(rows=len(names)) | {
-        "inputs": inputs,
-        "unreadable": int((~kept).sum()),
-        "rdkit": features.rdkit_version(),
-    }
-    return real_data(
-        np.asarray(x, dtype=np.float32),
-        targets[chosen.rows][kept],
-        chosen.held_out[kept],
-        seed=seed,
-        n_latents=n_latents,
-        info=info,
+    x: Any = graphs.graphs(graphs.Packed.of(stored)) if as_graphs else stored["x"]
+    order = np.argsort(stored["row"])
+    x = x[order]
+    return Featured(
+        x=x.flat() if inputs == "counts" else x,
+        rows=np.asarray(stored["row"][order], dtype=np.int64),
+        scaffolds=np.asarray(stored["scaffold"][order], dtype=np.str_)
+        if with_scaffolds
+        else np.array([], dtype=np.str_),
+        left_out=json.loads(str(stored["left_out"])),
     )
 
 
-def read_targets(path: Path, label: str = "") -> tuple[NDArray[np.float64], list[str], list[str]]:
-    """Targets (n, 12) in the publisher's units, names of the molecules, and their SMILES ([] in the SDF layout)."""
-    if path.name.startswith("gdb9."):
-        targets, text = read_table(path, "gdb9.sdf.csv", TARGETS, ("mol_id",), label)
-        return targets, text["mol_id"], []
-    targets, text = read_table(path, "qm9.csv", TARGETS, ("mol_id", "smiles"), label)
-    return targets, text["mol_id"], text["smiles"]
+def _computed(
+    molecules: Iterable[tuple[str, Any]],
+    chosen: dict[str, int],
+    inputs: features.Inputs,
+    *,
+    positions: bool,
+    with_scaffolds: bool,
+) -> dict[str, NDArray[Any]]:
+    """For the cache: features, ``row`` of each molecule that has them, its ``scaffold``, and ``left_out`` as JSON."""
+    import numpy as np
 
+    seen: list[str] = []
+    rings: list[str] = []
+    failed = graphs.LeftOut()
 
-def _from_smiles(smiles: Iterable[str]) -> Iterator[Any]:
-    from rdkit import Chem, rdBase
+    def noted() -> Iterator[tuple[str, Any]]:
+        for name, molecule in molecules:
+            seen.append(name)
+            if with_scaffolds:
+                rings.append("" if molecule is None else scaffolds.scaffold(name, molecule, failed))
+            yield name, molecule
 
-    with rdBase.BlockLogs():
-        for text in smiles:
-            yield Chem.MolFromSmiles(text)
-
-
-def _from_records(path: Path, label: str, names: list[str], wanted: set[int]) -> Iterator[Any]:
-    """Molecules of the wanted rows of the SDF, hydrogens implicit, in its order; None where RDKit refuses."""
-    from rdkit import Chem, rdBase
-
-    with rdBase.BlockLogs():
-        for row, record in enumerate(records(path, label, names)):
-            if row in wanted:
-                yield Chem.MolFromMolBlock(record.decode("utf-8", "replace"), sanitize=True, removeHs=True)
-
-
-def records(path: Path, label: str, names: list[str]) -> Iterator[bytes]:
-    """The records of gdb9.sdf, one for each of ``names``. Raises BadData where their number or a name differs."""
-    count = 0
-    lines: list[bytes] = []
-    with open_member(path, "gdb9.sdf", label) as stream:
-        for line in stream:
-            if not line.startswith(RECORD_END):
-                lines.append(line)
-                continue
-            name = lines[0].decode("utf-8", "replace").strip() if lines else ""
-            if count >= len(names) or name != names[count]:
-                expected = names[count] if count < len(names) else "the end"
-                raise BadData(f"{label}: gdb9.sdf, record {count + 1}: '{name}', but gdb9.sdf.csv says {expected}")
-            yield b"".join(lines)
-            lines = []
-            count += 1
-    if count != len(names):
-        raise BadData(f"{label}: gdb9.sdf has {count} records and gdb9.sdf.csv {len(names)} rows; they must agree")
-
-
-def check_file(path: Path, label: str = "") -> int:
-    """Read all of a file with every check; returns its number of molecules. Raises BadData."""
-    _, names, smiles = read_targets(path, label)
-    if not smiles:
-        for _ in records(path, label, names):
-            pass
-    return len(names)
+    arrays: dict[str, NDArray[Any]]
+    if inputs in ("graph", "counts"):
+        packed, kept, left_out = graphs.read(noted(), positions=positions)
+        arrays = packed.arrays()
+    else:
+        x, kept = features.featurise((molecule for _, molecule in noted()), inputs)
+        arrays, left_out = {"x": x}, graphs.LeftOut()
+        for name, fine in zip(seen, kept, strict=True):
+            if not fine:
+                left_out.add("unreadable", name)
+    for name in sorted(set(chosen) - set(seen), key=chosen.__getitem__):
+        left_out.add("no record", name)
+    arrays["row"] = np.array([chosen[name] for name in seen], dtype=np.int64)[kept]
+    if with_scaffolds:
+        arrays["scaffold"] = np.array(rings, dtype=np.str_)[kept]
+    arrays["left_out"] = np.array(json.dumps(left_out.describe() | failed.describe()))
+    return arrays

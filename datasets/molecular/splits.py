@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from bench.toolkit.inputs import Inputs
+
 HELD_OUT = 0.2
 TRAIN_SHARE = 0.8
 
@@ -63,7 +65,7 @@ def long_format(
 
 
 def real_data(
-    x: NDArray[np.floating[Any]],
+    x: Inputs,
     targets: NDArray[np.float64],
     held_out: NDArray[np.bool_],
     *,
@@ -71,7 +73,7 @@ def real_data(
     n_latents: int,
     info: Mapping[str, Any],
 ) -> Data:
-    """Data without known latents: x (n, d_x), targets (n, T), one split. The seed draws 80 % of the rows not held out.
+    """Data without known latents: n inputs x, targets (n, T), one split. The seed draws 80 % of the rows not held out.
 
     Targets are standardised by the training rows' mean and standard deviation; one that is constant there is only
     centred, and named in ``info``. Raises NotApplicable where too few rows remain.
@@ -92,7 +94,7 @@ def real_data(
     sample, task, y = long_format(standard[train])
     sample_test, task_test, y_test = long_format(standard[test])
     view = TrainView(
-        x=np.ascontiguousarray(x[train], dtype=np.float32),
+        x=_taken(x, train),
         sample=sample,
         task=task,
         y=y,
@@ -100,7 +102,7 @@ def real_data(
         n_latents=n_latents,
     )
     held = EvalView(
-        x_test=np.ascontiguousarray(x[test], dtype=np.float32),
+        x_test=_taken(x, test),
         sample_test=sample_test,
         task_test=task_test,
         y_test=y_test,
@@ -109,3 +111,9 @@ def real_data(
     title = f"{info['title']}, {len(x):,} used" if len(x) != info["rows"] else info["title"]
     constants = {"constant_targets": np.flatnonzero(constant).tolist()} if constant.any() else {}
     return Data(view, held, {**info, **counts, **constants, "title": title})
+
+
+def _taken(x: Inputs, rows: NDArray[np.int64]) -> Any:
+    import numpy as np
+
+    return np.ascontiguousarray(x[rows], dtype=np.float32) if isinstance(x, np.ndarray) else x[rows]

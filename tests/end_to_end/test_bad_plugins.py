@@ -65,5 +65,5 @@ def test_list_and_check_name_them(bench: Run, tmp_path: Path) -> None:
     assert "toy-copy" in listed.stdout
     checked = bench("check", "words.py", "gone.py")
     assert checked.returncode == 1
-    assert "words.py\n  FAIL can be read (ValueError: line 2" in checked.stdout
-    assert "gone\n  FAIL can be imported" in checked.stdout
+    assert "FAIL words.py cannot be read: ValueError: line 2" in checked.stdout
+    assert "FAIL learner gone" in checked.stdout

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from bench.api import Data
+from datasets.molecular.archive import TARGETS
 from datasets.molecular.molecules import LATENTS, molecules
-from datasets.molecular.qm9 import TARGETS, qm9
+from datasets.molecular.qm9 import qm9
 from datasets.molecular.superconductivity import superconductivity
 
 

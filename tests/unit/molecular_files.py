@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bench.api import Data
-from datasets.molecular.qm9 import TARGETS
+from datasets.molecular.archive import TARGETS
 from datasets.molecular.superconductivity import ELEMENTS, FEATURES
 
 N = 60

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from bench.api import BadData, MissingData, NotApplicable
+from bench.toolkit.inputs import content_hash
 from datasets import sources
 from datasets.molecular import qm9 as qm9_module
 from datasets.molecular.qm9 import qm9
-from datasets.molecular.splits import Pool
 from datasets.molecular.superconductivity import superconductivity
 from tests.unit.molecular_files import (
     N,
@@ -107,15 +107,6 @@ def test_features_are_cached_and_the_cache_only_saves_time(folder: Path, monkeyp
     np.testing.assert_array_equal(qm9(seed=0).train.x, fresh.train.x)
 
 
-def test_features_cached_in_another_order_are_not_served(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_qm9(folder)
-    qm9(seed=0)
-    monkeypatch.setattr(Pool, "in_file_order", lambda self: self)
-    stale = qm9(seed=0)
-    monkeypatch.setenv("BENCH_CACHE", str(folder.parent / "empty"))
-    np.testing.assert_array_equal(stale.train.x, qm9(seed=0).train.x)
-
-
 def test_another_file_is_not_served_from_the_cache(folder: Path) -> None:
     write_qm9(folder)
     before = qm9(seed=0).train.x
@@ -125,6 +116,39 @@ def test_another_file_is_not_served_from_the_cache(folder: Path) -> None:
 
     write_qm9(folder, swap)
     assert {row.tobytes() for row in qm9(seed=0).train.x} != {row.tobytes() for row in before}
+
+
+def test_graphs_are_cached_and_their_counts_are_the_view_as_vectors(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_qm9(folder)
+    fresh = qm9(seed=0, inputs="graph")
+    monkeypatch.setattr(qm9_module.graphs, "read", lambda *a, **k: pytest.fail("read although the cache has it"))
+    assert content_hash(qm9(seed=0, inputs="graph").train.x) == content_hash(fresh.train.x)
+    np.testing.assert_array_equal(qm9(seed=0, inputs="counts").train.x, fresh.train.x.flat())
+
+
+def test_doubtful_molecules_are_dropped_where_their_list_is_given(folder: Path) -> None:
+    path = write_qm9(folder)
+    with pytest.raises(MissingData, match=r"uncharacterized.txt is not beside qm9.csv"):
+        qm9(seed=0, uncharacterized=False)
+    listed = path.with_name("uncharacterized.txt")
+    listed.write_text("=====\n Index  SMILES from coordinates\n=====\n    8  CC  C\n   15  CCO CC\n  99999  C C\n")
+    data = qm9(seed=0, uncharacterized=False)
+    assert (data.info["uncharacterized_dropped"], data.info["rows_used"], data.info["rows"]) == (2, N - 2, N)
+    listed.write_text("nothing\n")
+    with pytest.raises(BadData, match=r"uncharacterized.txt: no line begins with a molecule's number"):
+        qm9(seed=0, uncharacterized=False)
+
+
+def test_scaffold_splits_keep_a_scaffold_on_one_side_and_train_on_the_same_rows(folder: Path) -> None:
+    write_qm9(folder)
+    for split in ("scaffold", "rarest-scaffold"):
+        out, inside = (qm9(seed=0, inputs="graph", split=split, evaluate=where) for where in ("out", "in"))
+        assert content_hash(out.train.x) == content_hash(inside.train.x)
+        assert content_hash(out.eval.x_test) != content_hash(inside.eval.x_test)
+        assert "out of distribution" in out.info["title"]
+        assert out.info["scaffolds_held_out"] >= 1
 
 
 def test_qm9_files_that_do_not_fit_are_refused(folder: Path) -> None:
@@ -137,6 +161,7 @@ def test_qm9_files_that_do_not_fit_are_refused(folder: Path) -> None:
         r"qm9.csv: row 3: 16 fields, but the header has 15": text.replace("gdb_15,", "gdb_15,extra,", 1),
         r"qm9.csv: row 2, column 'mu': 'inf' is not a finite number": _with_cell(text, 2, 3, "inf"),
         r"qm9.csv: row 2, column 'smiles': empty": _with_cell(text, 2, 1, ""),
+        r"qm9.csv: 1 rows with a mol_id that an earlier row has: gdb_1;": _with_cell(text, 2, 0, "gdb_1"),
     }
     for message, content in cases.items():
         path.write_text(content)
@@ -152,15 +177,26 @@ def _with_cell(text: str, row: int, column: int, cell: str) -> str:
     return "\n".join(lines)
 
 
-def test_geometries_that_do_not_match_their_table_are_refused(folder: Path) -> None:
+def test_geometries_are_joined_to_the_table_by_name(folder: Path) -> None:
     path = folder / "qm9" / "gdb9.zip"
+    members = sdf_members()
+    write_zip(path, members)
+    whole = qm9(seed=0, inputs="graph")
+    records = members["gdb9.sdf"].split(b"$$$$\n")[:-1]
+    write_zip(path, members | {"gdb9.sdf": b"$$$$\n".join([*records[::-1], b""])})
+    turned = qm9(seed=0, inputs="graph")
+    assert content_hash(turned.train.x) == content_hash(whole.train.x)
+    np.testing.assert_array_equal(turned.train.y, whole.train.y)
     names = small_molecules()[0]
-    write_zip(path, sdf_members(names[:-1]))
-    with pytest.raises(BadData, match=r"gdb9.sdf has 59 records and gdb9.sdf.csv 60 rows"):
-        qm9(seed=0)
     write_zip(path, sdf_members([names[0], "gdb_999", *names[2:]]))
-    with pytest.raises(BadData, match=r"gdb9.sdf, record 2: 'gdb_999', but gdb9.sdf.csv says gdb_8"):
-        qm9(seed=0)
+    fewer = qm9(seed=0, inputs="graph")
+    assert fewer.info["left_out"] == {"no record": {"number": 1, "first": ["gdb_8"]}}
+    assert fewer.info["rows_used"] == N - 1
+    with pytest.raises(BadData, match=r"60 records and gdb9.sdf.csv 60 rows; not in both: gdb_8, gdb_999"):
+        sources.verify("qm9-sdf")
+    write_zip(path, sdf_members([f"x{name}" for name in names]))
+    with pytest.raises(BadData, match=r"none of 60 molecules has features; .*no record"):
+        qm9(seed=0, inputs="graph")
 
 
 def test_without_the_files_both_say_how_to_get_them(folder: Path) -> None:
@@ -176,8 +212,8 @@ def test_parameters_out_of_range_are_named(folder: Path) -> None:
     write_qm9(folder)
     with pytest.raises(ValueError, match="layout='xyz' is not one of 'auto', 'csv', 'sdf'"):
         qm9(seed=0, layout="xyz")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="inputs='graph' is not one of"):
-        qm9(seed=0, inputs="graph")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="inputs='images' is not one of"):
+        qm9(seed=0, inputs="images")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="rows=0 must be at least 1"):
         qm9(seed=0, rows=0)
     with pytest.raises(NotApplicable, match="raise 'rows'"):
