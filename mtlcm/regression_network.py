@@ -97,8 +97,12 @@ class MultiTaskRegressionNetwork:
         flow_hidden: tuple[int, ...] = (256,),
         flow_learning_rate: float = 4e-2,
         flow_stride: int = 16,
+        loss: Literal["log", "squared"] = "log",
+        encoder: dict[str, Any] | None = None,
     ) -> None:
         self.hidden = hidden
+        self.loss = loss
+        self.encoder = encoder
         self.steps = steps
         self.batch = batch
         self.learning_rate = learning_rate
@@ -116,6 +120,7 @@ class MultiTaskRegressionNetwork:
         if self.heads not in ("closed", "sgd"):
             raise ValueError(f"heads={self.heads!r}: choose 'closed' or 'sgd'")
         check_view(view)
+        self._log = self.loss == "log"
         rng = np.random.default_rng(seed)
         generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
         targets = Targets(view, batch=self.batch, rng=rng, device=device)
@@ -128,7 +133,7 @@ class MultiTaskRegressionNetwork:
         rows, tasks, y = (part.cpu().numpy() for part in targets.train)
         ridge = task_ridge(codes, rows, tasks, y, n_tasks=targets.n_tasks, ridges=_HEAD_RIDGES).ridge
 
-        linear_loss = validation_loss(torch.from_numpy(codes).to(device), targets, ridge)
+        linear_loss = validation_loss(torch.from_numpy(codes).to(device), targets, ridge, log=self._log)
         train = self._train_closed if self.heads == "closed" else self._train_sgd
         split = self.steps / (self.steps + self.flow_steps)
         best_loss, at = train(network, x, targets, ridge, generator, lambda f, m: progress(split * f, m))
@@ -203,7 +208,7 @@ class MultiTaskRegressionNetwork:
                 self.history_[f"{name}_flow"] = {"skipped": str(reason)}
                 continue
             h = _forward(fit.flow, torch.from_numpy(codes.astype(np.float32)).to(self._device))
-            loss = validation_loss(h, targets, ridge)
+            loss = validation_loss(h, targets, ridge, log=self._log)
             self.history_[f"{name}_flow"] = {
                 "gain": fit.gain,
                 "gain_error": fit.gain_error,
@@ -255,7 +260,7 @@ class MultiTaskRegressionNetwork:
             return Encoder((x.shape[1], *self.hidden, d), skip, generator)
         assert self._rows is not None
         seed = int(torch.randint(2**62, (1,), generator=generator))
-        return KindEncoder(self._rows, d, skip, Streams([seed], "init"))
+        return KindEncoder(self._rows, d, skip, Streams([seed], "init"), **(self.encoder or {}))
 
     def _inputs(self, x: Any) -> Tensor | JointRows:
         """Network inputs on the device: vectors (n, r) float32, or rows of another kind beside their flat view."""
@@ -305,12 +310,12 @@ class MultiTaskRegressionNetwork:
             for group in optimiser.param_groups:
                 group["lr"] = self.learning_rate * one_cycle(step / self.steps)
             h = network(x[batch.rows.reshape(-1)]).reshape(*batch.rows.shape, -1)
-            loss = profiled_loss(h, batch.y, batch.mask, ridge)
+            loss = profiled_loss(h, batch.y, batch.mask, ridge, log=self._log)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
             if step % look_every == 0 or step == self.steps:
-                held_out = validation_loss(_forward(network, x), targets, ridge)
+                held_out = validation_loss(_forward(network, x), targets, ridge, log=self._log)
                 progress(step / self.steps, f"held-out loss {held_out:.3f}")
                 if not keeper.look(held_out, step):
                     break
@@ -345,15 +350,15 @@ class MultiTaskRegressionNetwork:
             loss.backward()
             optimiser.step()
             if step % look_every == 0 or step == self.steps:
-                held_out = validation_loss(_forward(network, x), targets, ridge)
+                held_out = validation_loss(_forward(network, x), targets, ridge, log=self._log)
                 progress(step / self.steps, f"held-out loss {held_out:.3f}")
                 keeper.look(held_out, step)
         return keeper.restore()
 
 
 @torch.no_grad()
-def validation_loss(h: Tensor, targets: Targets, ridge: float) -> float:
-    """½ log of each task's mean squared error on held-out targets, averaged over those targets.
+def validation_loss(h: Tensor, targets: Targets, ridge: float, *, log: bool = True) -> float:
+    """½ log of each task's mean squared error on held-out targets, averaged over those targets; without log, ½ of it.
 
     h (n, d): codes of all samples; the heads are fitted on training targets. Targets have variance 1.
     """
@@ -376,7 +381,7 @@ def validation_loss(h: Tensor, targets: Targets, ridge: float) -> float:
     zero = torch.zeros(targets.n_tasks, dtype=torch.float64, device=h.device)
     n = zero.index_add(0, task, torch.ones_like(residual))
     error = zero.index_add(0, task, residual.square()) / n.clamp_min(1)
-    return float(0.5 * (n * torch.log(error + VARIANCE_FLOOR)).sum() / n.sum())
+    return float(0.5 * (n * (torch.log(error + VARIANCE_FLOOR) if log else error)).sum() / n.sum())
 
 
 @torch.no_grad()
