@@ -40,6 +40,7 @@ Guarantee = Literal["none", "linear", "block", "permutation+scaling"]
 GUARANTEES: tuple[Guarantee, ...] = ("permutation+scaling", "block", "linear", "none")
 Budget = Literal["smoke", "standard", "paper"]
 BUDGETS: tuple[Budget, ...] = ("smoke", "standard", "paper")
+Evidence = Literal["paper", "program", "measured", "aim"]
 Kind = Literal["vector", "image", "sequence", "graph"]
 KIND_NAMES: tuple[Kind, ...] = ("vector", "image", "sequence", "graph")
 TargetType = Literal["continuous", "binary"]
@@ -191,6 +192,7 @@ class LearnerInfo(Info):
     accepts       the kinds of x it takes
     aux_at_test   does the auxiliary variable reach the encoder at test time?
     reference     a floor or ceiling row, not a competitor
+    effort        names of the parameters that ``run --effort`` scales, whole numbers such as "steps"; none: one point
     """
 
     guarantee: Guarantee = "none"
@@ -199,6 +201,7 @@ class LearnerInfo(Info):
     accepts: tuple[str, ...] = ("vector",)
     aux_at_test: bool = False
     reference: bool = False
+    effort: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -208,6 +211,7 @@ class DatasetInfo(Info):
     truth      are the true latents known?
     source     name of the downloadable files it reads (``bench.run.sources``), or ""
     testing    made to see that learners run, not to judge them: "all datasets" has it at the smoke budget alone
+    on_request   left out where all datasets are selected: it needs more than its name, such as a file of the user's
     """
 
     provides: tuple[str, ...] = ()
@@ -215,6 +219,7 @@ class DatasetInfo(Info):
     truth: bool = True
     source: str = ""
     testing: bool = False
+    on_request: bool = False
 
 
 @dataclass(frozen=True)
@@ -225,7 +230,11 @@ class PaperSetting:
     learner, learner_params, dataset, dataset_params   what is run; parameters not named keep the constructor's defaults
     metric          the score that is compared
     reference       the number to reach, as text ("0.926-0.933"), and ``source``, where it comes from
-    reference_cpu_s CPU seconds of the program the reference comes from, where measured
+    evidence        what the reference is: "paper", a number that a paper prints; "program", what a released program
+                    gave when measured; "measured", what the same objective or a simpler method gave when measured
+                    here; "aim", what this suite asks for. Verdicts are counted apart by it
+    reference_cpu_s CPU seconds of one fit of the program the reference comes from, where measured; our fits are
+                    then made one by one, as a share of a pass over five seeds is no fit
     expect          what must hold for the verdict "reproduced": "each >= 0.90", "mean <= 0.7", and against another
                     learner's setting on the same data "mean >= ivae - 0.03", "above ivae" (``statistics.expectations``)
     fixed_data      one data seed and five model seeds, instead of five of each
@@ -242,6 +251,7 @@ class PaperSetting:
     expect: tuple[str, ...]
     learner_params: Mapping[str, Any] = field(default_factory=dict)
     dataset_params: Mapping[str, Any] = field(default_factory=dict)
+    evidence: Evidence = "aim"
     reference_cpu_s: float | None = None
     fixed_data: bool = False
     quick: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -270,6 +280,7 @@ def learner(
     accepts: Sequence[str] = ("vector",),
     aux_at_test: bool = False,
     reference: bool = False,
+    effort: Sequence[str] = (),
     requires: Sequence[str] = (),
     version: int = 1,
     defaults: Mapping[str, Any] | None = None,
@@ -296,6 +307,7 @@ def learner(
             accepts=tuple(accepts),
             aux_at_test=aux_at_test,
             reference=reference,
+            effort=tuple(effort),
         )
     )
 
@@ -310,6 +322,7 @@ def dataset(
     truth: bool = True,
     source: str = "",
     testing: bool = False,
+    on_request: bool = False,
     requires: Sequence[str] = (),
     version: int = 1,
     defaults: Mapping[str, Any] | None = None,
@@ -334,5 +347,6 @@ def dataset(
             truth=truth,
             source=source,
             testing=testing,
+            on_request=on_request,
         )
     )

@@ -7,19 +7,25 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import math
 import sys
 from collections.abc import Sequence
 
 from bench import __version__
+from bench.commands.terminal import prepare_streams
 from bench.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, UsageError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
+    prepare_streams()
+    try:
+        options = parse(sys.argv[1:] if arguments is None else arguments)
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_USAGE
     if not hasattr(options, "command"):
-        parser.print_help()
+        make_parser().print_help()
         return EXIT_USAGE
     command = importlib.import_module(f"bench.commands.{options.command}")
     try:
@@ -36,7 +42,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_OK
 
 
-def _parser() -> argparse.ArgumentParser:
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The options of a command line; a file given with ``--config`` is read as options that stand before them."""
+    options = make_parser().parse_args(arguments)
+    if getattr(options, "config", None):
+        from bench.commands.config import arguments_of
+
+        options = make_parser().parse_args([*arguments_of(options.config, arguments), *arguments[1:]])
+    return options
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
     parser = argparse.ArgumentParser(
         prog="python -m bench",
         description="A benchmark of identifiable representation learning: which learner recovers the true latent "
@@ -52,12 +69,57 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--seeds", metavar="0-4", help="repetitions (default: 0-2; smoke 0; paper 0-4)")
     run.add_argument("--data-seed", type=int, metavar="S", help="fix the data; the repetitions vary the model alone")
     run.add_argument("--budget", default="standard", help="smoke, standard (default) or paper: data sizes and training")
+    run.add_argument(
+        "--effort",
+        default="1",
+        metavar="1/4,1,4",
+        help="training length in multiples of the learner's own (default: 1)",
+    )
+    run.add_argument(
+        "--until-converged", action="store_true", help="of several efforts, run the longer ones where a shorter has not"
+    )
     run.add_argument("--set", action="append", default=[], metavar="NAME.PARAM=VALUE", dest="settings")
+    run.add_argument(
+        "--judge",
+        nargs="?",
+        const="",
+        metavar="SALT",
+        help="data seeds no learner can guess; SALT repeats a judged run",
+    )
+    run.add_argument("--data", action="append", default=[], metavar="FILE", help="your own data: npz, csv or parquet")
+    run.add_argument("--columns", metavar="LINE", help="columns of own csv data: 'x=f* y=t1,t2 task=assay z=z*'")
+    run.add_argument("--latents", type=_positive, metavar="D", help="latent factors to recover in own data without z")
+    run.add_argument("--config", metavar="FILE", help="a TOML file with these options; the command line wins")
+    run.add_argument("--dry-run", action="store_true", help="say what would be run, and run nothing")
     _add_execution(run)
     _add_common(run)
     run.set_defaults(command="run")
 
-    listing = commands.add_parser("list", help="learners, datasets and metrics")
+    show = commands.add_parser("show", help="the scores of stored records: learner by dataset, with intervals")
+    show.add_argument("--dataset", type=_names, metavar="D,E", help="these datasets alone; patterns are allowed")
+    show.add_argument("--by", metavar="SCORE", help="this score, such as mcc, linear_r2, consistency or a plugin's")
+    show.add_argument("--with", choices=["published"], dest="with_published", help="published records beside yours")
+    form = show.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="machine-readable")
+    form.add_argument("--csv", action="store_true", help="machine-readable")
+    _add_common(show)
+    show.set_defaults(command="show")
+
+    score = commands.add_parser("score", help="every metric on codes made elsewhere, with chance level and interval")
+    score.add_argument("file", metavar="FILE", help="npz with codes and z, or codes_train, z_train, codes_test, z_test")
+    score.add_argument("--full", action="store_true", help="also the expensive metrics")
+    score.add_argument("--json", action="store_true", help="machine-readable")
+    score.add_argument("--plugin", action="append", default=[], metavar="FILE", help="a Python file with a metric")
+    score.set_defaults(command="score")
+
+    new = commands.add_parser("new", help="write the skeleton of a learner, dataset or metric, which passes check")
+    new.add_argument("kind", choices=["learner", "dataset", "metric"])
+    new.add_argument("name", metavar="NAME", help="lower case with dashes, such as my-learner")
+    new.add_argument("--to", metavar="FILE", help="where to write (default: NAME.py, dashes as underscores)")
+    new.set_defaults(command="new")
+
+    listing = commands.add_parser("list", help="learners, datasets and metrics, or all about one of them")
+    listing.add_argument("name", nargs="?", metavar="NAME", help="this one: parameters, assumptions, where it applies")
     listing.add_argument("--json", action="store_true", help="machine-readable")
     listing.add_argument("--kinds", action="store_true", help="which learner takes which kind of input")
     listing.add_argument("--plugin", action="append", default=[], metavar="FILE")
@@ -67,9 +129,11 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("--out", default="results", metavar="DIR")
     status.set_defaults(command="status")
 
-    report = commands.add_parser("report", help="write the leaderboard's markdown from the stored records")
+    report = commands.add_parser(
+        "report", help="write the leaderboard from the stored records: HTML, markdown, pictures"
+    )
     report.add_argument("--out", default="results", metavar="DIR", help="results folder or a records.jsonl file")
-    report.add_argument("--to", default="leaderboard", metavar="DIR", help="where to write (default: leaderboard)")
+    report.add_argument("--to", metavar="DIR", help="where to write (default: report, inside the results folder)")
     report.add_argument("--plugin", action="append", default=[], metavar="FILE", help="a Python file with a plugin")
     report.set_defaults(command="report")
 
@@ -84,13 +148,14 @@ def _parser() -> argparse.ArgumentParser:
     reproduce = commands.add_parser("reproduce", help="each learner on its own paper's setting, against its number")
     reproduce.add_argument("--learner", metavar="NAME", help="this learner alone")
     reproduce.add_argument("--quick", action="store_true", help="small sizes, to see that it works; nothing is judged")
-    reproduce.add_argument("--to", default="leaderboard", metavar="DIR", help="where reproduction.md goes")
+    reproduce.add_argument("--to", metavar="DIR", help="write reproduction.md and .jsonl there (default: print only)")
     _add_execution(reproduce)
     _add_common(reproduce)
     reproduce.set_defaults(command="reproduce", budget="paper")
 
     check = commands.add_parser("check", help="does a plugin keep the contract?")
-    check.add_argument("files", nargs="*", metavar="FILE", help="plugin files; none: every learner that is built in")
+    check.add_argument("names", nargs="*", metavar="FILE|NAME", help="plugin files, or names of what is installed")
+    check.add_argument("--timeout", type=_seconds, default=300.0, metavar="SECONDS", help="of one plugin (300)")
     check.set_defaults(command="check")
 
     metrics = commands.add_parser("metrics", help="what every metric answers on codes whose quality is known")
@@ -107,8 +172,10 @@ def _add_execution(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jobs", type=_positive, metavar="N", help="cells at a time (default: one a core; 1 on a GPU)")
     parser.add_argument("--threads", type=_positive, default=1, metavar="N", help="threads of each cell (default: 1)")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="where learners run")
-    parser.add_argument("--timeout", type=float, metavar="SECONDS", help="limit of one cell (default: by budget)")
-    parser.add_argument("--memory-limit", type=float, default=8192, metavar="MIB", help="of one cell (default: 8192)")
+    parser.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="limit of one cell (default: by budget)")
+    parser.add_argument(
+        "--memory-limit", type=_mebibytes, default=8192, metavar="MIB", help="of one cell (default: 8192)"
+    )
     parser.add_argument(
         "--no-share", action="store_false", dest="share", help="a process and a fit of its own for every model seed"
     )
@@ -125,7 +192,24 @@ def _names(text: str) -> list[str]:
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a positive number")
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number above 0")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    return _above_zero(text, "seconds")
+
+
+def _mebibytes(text: str) -> float:
+    return _above_zero(text, "MiB")
+
+
+def _above_zero(text: str, unit: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0.0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of {unit} above 0")
     return value

@@ -14,6 +14,8 @@ import importlib.util
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
@@ -84,16 +86,7 @@ def discover(plugin_files: Iterable[str | Path] = ()) -> Registry:
         for path in sorted((root.parent / package).rglob("*.py")):
             module = ".".join(path.relative_to(root.parent).with_suffix("").parts)
             _read_into(registry, path, module)
-    for module in sorted(_entry_point_modules()):
-        try:
-            spec = importlib.util.find_spec(module)
-        except ImportError as error:
-            registry.broken[module] = f"entry point cannot be resolved: {error}"
-            continue
-        if spec is None or spec.origin is None:
-            registry.broken[module] = "entry point names a module that is not installed"
-        elif not _is_builtin(module):
-            _read_into(registry, Path(spec.origin), module)
+    _read_entry_points(registry)
     for file in plugin_files:
         path = Path(file)
         if not path.is_file():
@@ -116,8 +109,44 @@ def load(info: Info) -> Any:
     return getattr(module, info.attribute)
 
 
+Describer = Callable[[Info], Mapping[str, Any]]
+_describer: ContextVar[Describer | None] = ContextVar("describer", default=None)
+
+
+@contextmanager
+def described_by(describer: Describer) -> Iterator[None]:
+    """Within the block plugins are not imported here to learn their parameters: the describer is asked.
+
+    It returns {"parameters": …, "fit_many": …}, see ``bench.run.executors.describe``.
+    """
+    known: dict[tuple[str, str, str], Mapping[str, Any]] = {}
+
+    def ask(info: Info) -> Mapping[str, Any]:
+        key = (info.name, info.origin, info.attribute)
+        if key not in known:
+            known[key] = describer(info)
+        return known[key]
+
+    token = _describer.set(ask)
+    try:
+        yield
+    finally:
+        _describer.reset(token)
+
+
 def parameters(info: Info) -> dict[str, Any]:
-    """Names and defaults of the parameters a user may set; the variant's own defaults applied. Imports the plugin."""
+    """Names and defaults of the parameters a user may set; the variant's own defaults applied."""
+    ask = _describer.get()
+    return dict(ask(info)["parameters"]) if ask else _parameters(info)
+
+
+def fits_many(info: Info) -> bool:
+    """Has the learner a ``fit_many``?"""
+    ask = _describer.get()
+    return bool(ask(info)["fit_many"]) if ask else hasattr(load(info), "fit_many")
+
+
+def _parameters(info: Info) -> dict[str, Any]:
     plugin = load(info)
     reserved = {"self", "seed"}
     found = {
@@ -140,11 +169,63 @@ def _is_builtin(module: str) -> bool:
     return module.split(".")[0] in BUILTIN_PACKAGES
 
 
-def _entry_point_modules() -> set[str]:
+def _entry_points() -> set[tuple[str, str]]:
+    """(module, attribute) of every entry point in our groups."""
     # importlib.metadata is slow to import; without an installed distribution that declares the groups it finds nothing
     from importlib.metadata import entry_points
 
-    return {point.module for group in ENTRY_POINT_GROUPS for point in entry_points(group=group)}
+    return {(point.module, point.attr) for group in ENTRY_POINT_GROUPS for point in entry_points(group=group)}
+
+
+def _read_entry_points(registry: Registry) -> None:
+    """Plugins of installed distributions; an entry point that leads to none is named in ``broken``."""
+    read: dict[str, set[str]] = {}
+    for module, attribute in sorted(_entry_points()):
+        if _is_builtin(module):
+            continue
+        try:
+            home = _home(module, attribute)
+        except (ImportError, OSError, SyntaxError, ValueError) as error:
+            registry.broken[module] = f"entry point cannot be resolved: {error}"
+            continue
+        if home is None:
+            registry.broken[module] = "entry point names a module that is not installed"
+            continue
+        name, path = home
+        if name not in read:
+            before = _attributes(registry)
+            _read_into(registry, path, name)
+            read[name] = _attributes(registry) - before
+        # the module's own name may differ from the entry point's ("import … as"): something must be registered there
+        if not read[name] and str(path) not in registry.broken:
+            registry.broken[f"{module}:{attribute}"] = (
+                f"entry point leads to {path}, where nothing is decorated with @learner, @dataset or @metric"
+            )
+
+
+def _attributes(registry: Registry) -> set[str]:
+    return {f"{info.origin}:{info.attribute}" for table in _tables(registry) for info in table.values()}
+
+
+def _tables(registry: Registry) -> tuple[Mapping[str, Info], ...]:
+    return registry.learners, registry.datasets, registry.metrics
+
+
+def _home(module: str, attribute: str, depth: int = 8) -> tuple[str, Path] | None:
+    """Where an attribute is defined, (module, file): re-exports ("from .x import Thing") are followed, unimported."""
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        return None
+    path = Path(spec.origin)
+    package = module if spec.submodule_search_locations else module.rpartition(".")[0]
+    for node in ast.parse(path.read_text(encoding="utf-8"), filename=str(path)).body:
+        if not isinstance(node, ast.ImportFrom) or depth == 0:
+            continue
+        for alias in node.names:
+            if (alias.asname or alias.name) == attribute:
+                source = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+                return _home(source, alias.name, depth - 1) or (module, path)
+    return module, path
 
 
 def _read_into(registry: Registry, path: Path, origin: str) -> None:

@@ -292,3 +292,9 @@ def _cached(source: Source, file: str) -> Path:
 def _reader(source: Source) -> Callable[[Path, str], int]:
     module, _, function = source.reader.partition(":")
     return cast("Callable[[Path, str], int]", getattr(importlib.import_module(module), function))
+
+
+def private_folders() -> list[Path]:
+    """Folders that hold data files, and what was computed from them."""
+    given = os.environ.get("BENCH_DATA")
+    return [*([Path(given).expanduser()] if given else []), cache_dir()]

@@ -27,6 +27,7 @@ REPRESENTATIONS = ("auto", "identity", "network", "rrr")
     assumptions="injective mixing; heads span R^d (T >= d); given task and target the factors are Gaussian and "
     "uncorrelated, with variances that change between tasks; samples differ between tasks",
     needs=("targets",),
+    effort=("steps",),
     version=3,
     budgets={
         "smoke": {"steps": 40, "flow_steps": 40},

@@ -53,6 +53,7 @@ _VALIDATION_ROWS = 1 << 15  # samples from which shared heads are fitted to vali
     guarantee="linear",
     assumptions="targets are linear in the factors given the task, the heads span R^d, T >= d",
     needs=("targets",),
+    effort=("steps",),
     budgets={"smoke": {"steps": 40}, "paper": {"steps": 2000}},
     accepts=("vector", "image", "sequence", "graph"),
 )

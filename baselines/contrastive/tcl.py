@@ -47,7 +47,8 @@ class SegmentClassifier(nn.Module):
     summary="time-contrastive learning: segment classifier on |features|, then FastICA on these",
     paper="Hyvärinen & Morioka, NeurIPS 2016",
     guarantee="permutation+scaling",
-    version=2,
+    version=3,
+    effort=("steps",),
     assumptions="of the statistic |z_j| or z_j², not of z_j itself: on data whose segments differ in variance alone "
     "the code tells a factor's size and not its sign; p(z | u) factorises and varies enough over segments",
     needs=("aux|labels",),

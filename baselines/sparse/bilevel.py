@@ -58,6 +58,7 @@ def task_moments(z: Tensor, y: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     assumptions="targets linear in the factors with sparse weights whose supports separate the factors",
     needs=("targets",),
     version=2,
+    effort=("steps",),
     budgets={
         "smoke": {"steps": 100, "starts": 4, "map_steps": 30},
         "paper": {"steps": 3000, "hidden": 128, "learning_rate": 2e-3, "starts": 16, "map_steps": 600},
@@ -73,6 +74,7 @@ def task_moments(z: Tensor, y: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     assumptions="targets linear in the factors, with weights that span the factors",
     needs=("targets",),
     defaults={"inner": "ridge"},
+    effort=("steps",),
     budgets={"smoke": {"steps": 100}, "paper": {"steps": 3000, "hidden": 128}},
     accepts=("vector", "image", "sequence", "graph"),
 )

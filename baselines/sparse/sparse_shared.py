@@ -135,7 +135,11 @@ def newton_step(
             full = torch.where(indefinite[:, None, None], plain, full)
         else:
             full = plain
-    move = torch.linalg.solve(full, (support * condition).reshape(groups, -1)).view(groups, tasks, d + 1)
+    # one system at a time: on several threads torch factorises a batch of them wrongly
+    move = torch.stack(
+        [torch.linalg.solve(*one) for one in zip(full, (support * condition).reshape(groups, -1), strict=True)]
+    )
+    move = move.view(groups, tasks, d + 1)
     return head - move
 
 
@@ -147,6 +151,7 @@ def newton_step(
     assumptions="every task needs few factors, and groups of factors are shared by tasks",
     needs=("binary",),
     version=2,
+    effort=("steps",),
     budgets={"smoke": {"steps": 40}, "paper": {"steps": 3000}},
     accepts=("vector", "image", "sequence", "graph"),
 )
@@ -158,6 +163,7 @@ def newton_step(
     needs=("binary",),
     version=2,
     defaults={"alpha": 0.0},
+    effort=("steps",),
     budgets={"smoke": {"steps": 40}, "paper": {"steps": 3000}},
     accepts=("vector", "image", "sequence", "graph"),
 )
@@ -169,6 +175,7 @@ def newton_step(
     needs=("binary",),
     version=2,
     defaults={"beta": 0.0},
+    effort=("steps",),
     budgets={"smoke": {"steps": 40}, "paper": {"steps": 3000}},
     accepts=("vector", "image", "sequence", "graph"),
 )

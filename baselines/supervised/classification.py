@@ -41,6 +41,7 @@ def class_labels(view: TrainView) -> np.ndarray[Any, np.dtype[np.int64]]:
     version=2,
     assumptions="clusters of von Mises-Fisher type, one a class, whose centres span the latents",
     needs=("labels|aux",),
+    effort=("steps",),
     budgets={"smoke": {"steps": 150, "batch_size": 128}, "paper": {"steps": 4000}},
     accepts=("vector", "image", "sequence", "graph"),
 )

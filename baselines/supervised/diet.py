@@ -15,6 +15,17 @@ from bench.toolkit.networks import Embedding, Streams
 from bench.toolkit.rows import prepare
 from bench.toolkit.training import Batch
 
+MOST_VIEWS = 20
+"""Samples of a group at most, on average, for it to be taken for the views of one instance."""
+
+
+def names_instances(view: TrainView) -> bool:
+    """Does the auxiliary variable name instances with a few views each, rather than classes or segments?"""
+    aux = view.aux
+    if aux is None or np.ndim(aux) != 1 or not np.issubdtype(np.asarray(aux).dtype, np.integer):
+        return False
+    return 1.5 <= view.n_samples / len(np.unique(aux)) <= MOST_VIEWS
+
 
 class _InstanceHead(nn.Module):
     """Rows w_i of W, one an instance: logits of a batch over the instances in it.
@@ -46,7 +57,8 @@ class _InstanceHead(nn.Module):
     guarantee="linear",
     assumptions="several views of every instance, drawn around von Mises-Fisher cluster centres that span the latents",
     needs=(),
-    version=2,
+    version=3,
+    effort=("steps",),
     budgets={"smoke": {"steps": 100, "batch_size": 128}, "paper": {"steps": 4000}},
     accepts=("vector", "image", "sequence", "graph"),
 )
@@ -57,21 +69,23 @@ class Diet(SingleTask):
     instances    "sample": every sample is an instance. Without augmentation the labels then carry no information
                  and nothing is identified. "aux": samples with the same integer auxiliary variable are views
                  of one instance, as in the paper's program, which draws a new latent around the instance's cluster
-                 at every step
+                 at every step. "auto": "aux" where that variable names groups of at most ``MOST_VIEWS`` samples on
+                 average, which are views and not classes; else "sample". Which it was is in ``history_``
 
     Other parameters as in the base class. The softmax runs over the instances of the minibatch, a uniform sample
     of all (sampled softmax; the paper's program sums over all 10,240).
     """
 
-    instances: str = "sample"
+    instances: str = "auto"
     steps: int = 800
 
     def fit(self, view: TrainView, *, seed: int, device: str, progress: Progress) -> Self:
-        if self.instances not in ("sample", "aux"):
-            raise ValueError(f"instances={self.instances!r}: choose sample or aux")
+        if self.instances not in ("auto", "sample", "aux"):
+            raise ValueError(f"instances={self.instances!r}: choose auto, sample or aux")
         self.inputs_ = prepare(view)
         index = np.arange(view.n_samples)
-        if self.instances == "aux":
+        views = self.instances == "aux" or (self.instances == "auto" and names_instances(view))
+        if views:
             index = np.unique(integer_aux(view), return_inverse=True)[1].reshape(-1).astype(np.int64)
         n_instances, d = int(index.max()) + 1, view.n_latents
 
@@ -82,7 +96,7 @@ class Diet(SingleTask):
 
         self.history_ = self._train(
             view,
-            lambda init: _InstanceHead(n_instances, d, init, distinct=self.instances == "sample"),
+            lambda init: _InstanceHead(n_instances, d, init, distinct=not views),
             loss,
             {"x": self.inputs_(view.x), "instance": index},
             seed=seed,
@@ -91,5 +105,5 @@ class Diet(SingleTask):
             # A held-out sample that is the only view of its instance would meet a row of W that was never trained.
             validation_fraction=0.0,
         )
-        self.history_ |= {"n_instances": n_instances}
+        self.history_ |= {"n_instances": n_instances, "instances": "aux" if views else "sample"}
         return self

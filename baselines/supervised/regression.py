@@ -24,6 +24,7 @@ from bench.toolkit.training import Batch
     version=2,
     assumptions="only the direction of the one target's head is determined",
     needs=("targets",),
+    effort=("steps",),
     budgets={"smoke": {"steps": 150, "batch_size": 128}, "paper": {"steps": 4000}},
     accepts=("vector", "image", "sequence", "graph"),
 )

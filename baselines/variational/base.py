@@ -13,7 +13,7 @@ al., CVPR 2019) whatever the true mixing is.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -167,11 +167,11 @@ class VariationalLearner(EnsembleLearner):
     decoder_activation: str = "xtanh"
     full_covariance: bool = True
     whiten: bool | None = None
-    decoder_variance: float = 0.01
+    decoder_variance: float = 0.003
     start_variance: float = 0.3
     learn_variance: bool | None = None
     anneal: float = 0.5
-    steps: int = 2000
+    steps: int = 3000
     batch_size: int = 128
     learning_rate: float = 1e-2
     validation_fraction: float = 0.1
@@ -236,17 +236,28 @@ class VariationalLearner(EnsembleLearner):
         rows: dict[str, Rows] = {**extra, "x": self.inputs_(view.x)}
         if self.aux_ is not None:
             rows["aux"] = self.aux_.tensor(view.aux)
-        result = train(
+        return model, self._optimise(model, rows, seeds, device, progress)
+
+    def _optimise(
+        self,
+        model: VariationalNetwork,
+        rows: Mapping[str, Rows],
+        seeds: Sequence[int],
+        device: str,
+        progress: Progress,
+        options: TrainingOptions | None = None,
+    ) -> TrainingResult:
+        """Train the model in place."""
+        return train(
             model,
             model.loss,
             rows,
             seeds=seeds,
-            options=self.options(),
+            options=options or self.options(),
             progress=progress,
             device=device,
             validation_loss=model.bound,
         )
-        return model, result
 
     def _aux_in_encoder(self) -> bool:
         return False

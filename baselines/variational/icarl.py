@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, ClassVar
@@ -11,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from baselines.variational.base import Posterior, VariationalLearner, VariationalNetwork
-from bench.api import TrainView, learner
+from bench.api import Progress, TrainView, learner
 from bench.toolkit.auxiliary import Auxiliary, dense_targets
 from bench.toolkit.networks import MLP, Embedding, Linear, Streams
-from bench.toolkit.training import Batch, TrainingOptions
+from bench.toolkit.rows import Rows
+from bench.toolkit.training import Batch, TrainingOptions, TrainingResult
 
 _LOG_PRECISION = (-8.0, 10.0)
 _NORMALISER_DRAWS = 2**15  # shared by the rows of one estimate
@@ -61,6 +63,12 @@ class ExponentialFamily(nn.Module):
             linear = linear + self.linear(rows["y"])
         weight = self.weight + free if free.shape[-1] else self.weight
         return linear, torch.exp(log_precision.clamp(*_LOG_PRECISION)), weight
+
+    def divergence(self, rows: Any, mean: Tensor, log_s: Tensor, variance: Tensor) -> Tensor:
+        """KL(q ‖ p) (E, B) of the part that does not join the codes: z_j | u ~ N(λ_j / P_j, 1 / P_j), P = exp ℓ(u)."""
+        linear, precision, _ = self.parameters_at(rows)
+        scaled = precision * (variance + (mean - linear / precision).square())
+        return 0.5 * (scaled - torch.log(precision) - log_s - 1).sum(dim=-1)
 
     def log_density(self, rows: Any, z: Tensor, quadratic: float = 1.0, network: float = 1.0) -> Tensor:
         """log p(z | u) + log Z(u), (E, B); ``quadratic`` and ``network`` weigh the two terms that join the codes."""
@@ -125,13 +133,15 @@ def _normal_points(n: int, d: int) -> Tensor:
 class NonFactorisedNetwork(VariationalNetwork):
     """``VariationalNetwork`` with a prior known up to its normaliser.
 
-    releases   parts of the training after which the terms of the prior that join the codes come in, each over the part
-               ``ramp``: ‖A z‖² and the network. The network, were it there from the start, would explain the dependence
+    joined     are the terms of the prior that join the codes in place? Without them it is the Gaussian prior of the
+               identifiable VAE, whose bound is exact. Were they there from the start, they would explain the dependence
                of codes that are not yet unmixed, and so preserve it
+    releases   parts of the joined training after which they come in, each over the part ``ramp``: ‖A z‖², the network
     """
 
-    releases = (0.05, 0.75)
-    ramp = 0.2
+    joined = False
+    releases = (0.0, 0.3)
+    ramp = 0.3
 
     def loss(self, batch: Batch) -> Tensor:
         """Negative evidence lower bound up to log Z(u), plus score matching (E,).
@@ -139,6 +149,8 @@ class NonFactorisedNetwork(VariationalNetwork):
         The bound trains encoder and decoder with the prior held fixed, score matching trains the prior on draws of
         the posterior held fixed (Lu et al. 2022, section 4.1).
         """
+        if not self.joined:
+            return super().loss(batch)
         weights = [min(max((batch.fraction - release) / self.ramp, 0.0), 1.0) for release in self.releases]
         _, log_s, _, z = self.sample(batch.rows, batch.noise)
         x = self.dense(batch["x"])
@@ -151,7 +163,9 @@ class NonFactorisedNetwork(VariationalNetwork):
         return nll.mean(dim=-1) + self.beta * divergence + matching
 
     def bound(self, batch: Batch) -> Tensor:
-        """Negative evidence lower bound (E,) with the estimated normaliser: comparable to that of any other prior."""
+        """Negative evidence lower bound (E,), with the estimated normaliser where there is no other."""
+        if not self.joined:
+            return super().bound(batch)
         _, log_s, _, z = self.sample(batch.rows, batch.noise)
         x = self.dense(batch["x"])
         rows = {name: torch.cat([t, t], dim=1) for name, t in batch.rows.items() if name != "x"}
@@ -159,6 +173,22 @@ class NonFactorisedNetwork(VariationalNetwork):
         log_p = self.prior.log_density(rows, z).mean(dim=-1) - self.prior.log_normaliser(batch.rows).mean(dim=-1)
         entropy = 0.5 * (log_s + 1 + math.log(2 * math.pi)).sum(dim=-1).mean(dim=-1)
         return nll.mean(dim=-1) - self.beta * (log_p + entropy)
+
+
+def _one_after_the_other(first: TrainingResult, second: TrainingResult, better: Sequence[bool]) -> TrainingResult:
+    """The history of a training in two parts; ``better`` says for each member whether the second part was kept."""
+    return TrainingResult(
+        steps=first.steps + second.steps,
+        best_step=[
+            first.steps + b if wins else a for a, b, wins in zip(first.best_step, second.best_step, better, strict=True)
+        ],
+        validation_loss=[
+            b if wins else a for a, b, wins in zip(first.validation_loss, second.validation_loss, better, strict=True)
+        ],
+        curve=[[*a, *b] for a, b in zip(first.curve, second.curve, strict=True)],
+        evaluated_at=[*first.evaluated_at, *(first.steps + step for step in second.evaluated_at)],
+        diverged=first.diverged,
+    )
 
 
 class _frozen:
@@ -185,7 +215,8 @@ class _frozen:
     "injective mixing; known d; global optimum",
     needs=("aux",),
     aux_at_test=True,
-    version=2,
+    version=3,
+    effort=("steps",),
     budgets={"smoke": {"steps": 100}, "paper": {"steps": 12000, "batch_size": 256, "decoder_variance": 0.003}},
     accepts=("vector", "image", "sequence"),
 )
@@ -197,6 +228,8 @@ class ICARL(VariationalLearner):
     use_targets      let the prior's linear statistic depend on the targets y too, where the data have any
     units            hidden units of the base measure's network; 0: its coupling is Gaussian, ‖A z‖² alone
     free_coupling    let that network's output weights vary with u: more general, and less identifiable
+    joined_steps     part of the steps that train the whole prior, after its Gaussian part is trained as in ivae
+    joined_rate      their learning rate, as a part of the other steps'
     further          see ``VariationalLearner``
 
     Training never needs the normaliser. The validation loss does, as the bound is otherwise known up to a term that
@@ -208,16 +241,61 @@ class ICARL(VariationalLearner):
     use_targets: bool = True
     units: int = 8
     free_coupling: bool = False
-    steps: int = 1700
+    joined_steps: float = 0.3
+    joined_rate: float = 0.3
 
     uses_aux: ClassVar[bool] = True
 
     def _aux_in_encoder(self) -> bool:
         return self.aux_in_encoder
 
-    def options(self) -> TrainingOptions:
+    def _optimise(
+        self,
+        model: VariationalNetwork,
+        rows: Mapping[str, Rows],
+        seeds: Sequence[int],
+        device: str,
+        progress: Progress,
+        options: TrainingOptions | None = None,
+    ) -> TrainingResult:
+        """The Gaussian part first, by its exact bound; then the whole prior, at a lower rate.
+
+        A member whose whole prior has no better bound keeps the Gaussian one, which the family contains.
+        """
+        assert isinstance(model, NonFactorisedNetwork)
+        options = options or self.options()
+        last = max(1, round(self.joined_steps * options.steps))
+        first = replace(options, steps=max(1, options.steps - last))
+        share = first.steps / options.steps
+        gaussian = super()._optimise(model, rows, seeds, device, lambda f, m: progress(share * f, m), first)
+        kept = [tensor.detach().clone() for tensor in model.parameters()]
+        model.joined, model.anneal = True, 0.0
         whole = NonFactorisedNetwork.releases[-1] + NonFactorisedNetwork.ramp
-        return replace(super().options(), choose_after=max(self.anneal, whole))
+        second = replace(
+            options, steps=last, learning_rate=self.joined_rate * options.learning_rate, choose_after=whole
+        )
+        joined = super()._optimise(
+            model, rows, seeds, device, lambda f, m: progress(share + (1 - share) * f, m), second
+        )
+        better = [
+            not failed and after < before
+            for failed, after, before in zip(
+                joined.diverged, joined.validation_loss, gaussian.validation_loss, strict=True
+            )
+        ]
+        with torch.no_grad():
+            for parameter, before in zip(model.parameters(), kept, strict=True):
+                for member in (i for i, wins in enumerate(better) if not wins):
+                    parameter[member] = before[member]
+        return _one_after_the_other(gaussian, joined, better)
+
+    def _finish(self, view: TrainView, seed: int) -> None:
+        history, first = self.history_, self.steps - max(1, round(self.joined_steps * self.steps))
+        history["joined_prior"] = history["best_step"] > first
+        if not history["joined_prior"]:  # what is kept was trained so long, and is to be judged by that
+            n = sum(step <= first for step in history["evaluated_at"])
+            history |= {"steps": first, "discarded_steps": self.steps - first}
+            history |= {name: history[name][:n] for name in ("evaluated_at", "validation_curve")}
 
     def prior(self, view: TrainView, init: Streams) -> tuple[nn.Module, dict[str, Tensor]]:
         assert self.aux_ is not None

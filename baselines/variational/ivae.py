@@ -75,8 +75,9 @@ class ConditionalPrior(nn.Module):
     guarantee="permutation+scaling",
     assumptions="p(z | u) factorises and varies enough with u; injective mixing; known d; global optimum",
     needs=("aux",),
-    version=2,
+    version=3,
     aux_at_test=True,
+    effort=("steps",),
     budgets={"smoke": {"steps": 120}, "paper": {"steps": 12000, "batch_size": 256, "decoder_variance": 0.003}},
     accepts=("vector", "image", "sequence"),
 )
@@ -87,8 +88,9 @@ class ConditionalPrior(nn.Module):
     guarantee="permutation+scaling",
     assumptions="p(z | u) factorises and varies enough with u; injective mixing; known d; global optimum",
     needs=("aux|targets",),
-    version=2,
+    version=3,
     defaults={"aux_in_encoder": False},
+    effort=("steps",),
     budgets={"smoke": {"steps": 120}, "paper": {"steps": 12000, "batch_size": 256, "decoder_variance": 0.003}},
     accepts=("vector", "image", "sequence"),
 )

@@ -11,7 +11,8 @@ from bench.api import learner
     summary="VAE with the networks of ivae and a standard normal prior; posterior means",
     paper="Kingma & Welling, ICLR 2014",
     guarantee="none",
-    version=2,
+    version=3,
+    effort=("steps",),
     budgets={"smoke": {"steps": 120}, "paper": {"steps": 12000, "batch_size": 256, "decoder_variance": 0.003}},
     accepts=("vector", "image", "sequence"),
 )
@@ -20,8 +21,9 @@ from bench.api import learner
     summary="the same with the divergence weighted by beta = 4",
     paper="Higgins et al., ICLR 2017",
     guarantee="none",
-    version=2,
+    version=3,
     defaults={"beta": 4.0, "full_covariance": False},
+    effort=("steps",),
     budgets={"smoke": {"steps": 120}, "paper": {"steps": 12000, "batch_size": 256, "decoder_variance": 0.003}},
     accepts=("vector", "image", "sequence"),
 )

@@ -6,6 +6,7 @@ import argparse
 import json
 import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -13,15 +14,21 @@ from typing import Any
 from bench import registry as registry_module
 from bench.commands.execution import warn_of_broken
 from bench.commands.kinds import print_kinds
+from bench.commands.terminal import emit
 from bench.errors import EXIT_OK
 from bench.registry import discover
 
 
 def main(options: argparse.Namespace) -> int:
-    """Print learners, datasets and metrics; imports none of them."""
+    """Print learners, datasets and metrics, importing none of them; or all about the one that is named."""
     found = discover(options.plugin)
     if options.kinds:
         print_kinds(found)
+        return EXIT_OK
+    if options.name:
+        from bench.commands.describe import description
+
+        emit(description(options.name, found))
         return EXIT_OK
     learners = [
         asdict(info) | {"missing": registry_module.missing_requirements(info)} for info in found.learners.values()
@@ -85,9 +92,13 @@ def _absent_sources() -> dict[str, str]:
 
 
 def _print_rows(rows: Sequence[tuple[str, ...]]) -> None:
+    """A line a plugin; on a terminal, what does not fit beside the columns goes on below them."""
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
-    # cut at the terminal's edge; a pipe gets whole lines
-    limit = shutil.get_terminal_size().columns if sys.stdout.isatty() else 10_000
+    limit = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     for row in rows:
-        line = "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)) + "  " + row[3]
-        print(line if len(line) <= limit else line[: limit - 1] + "…")
+        head = "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False))
+        if limit is None or len(head) + 2 + len(row[3]) <= limit:
+            print(f"{head}  {row[3]}")
+            continue
+        print("\n".join(textwrap.wrap(head.strip(), limit, initial_indent="  ", subsequent_indent="    ")))
+        print("\n".join(textwrap.wrap(row[3], limit, initial_indent=" " * 6, subsequent_indent=" " * 6)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from bench.commands.terminal import emit
 from bench.errors import EXIT_FAILED, EXIT_OK
 
 
@@ -12,5 +13,5 @@ def main(options: argparse.Namespace) -> int:
     from bench.metrics.stress import stress_table
 
     text = stress_table()
-    print(text, end="")
+    emit(text)
     return EXIT_FAILED if "✗" in text else EXIT_OK

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from bench.commands.execution import closing_words, device_of, execute
+from bench.commands.execution import cell_pool, closing_words, device_of, execute
+from bench.commands.terminal import emit
 from bench.errors import UsageError
 from bench.registry import discover
 
 
 def main(options: argparse.Namespace) -> int:
-    """Run the paper settings, write and print the reproduction table."""
+    """Run the paper settings and print the reproduction table; write it where ``--to`` says, and nowhere else."""
     from bench.report import reproduction as reproduce
     from bench.run.store import Store, write_records, write_text
 
@@ -19,14 +20,17 @@ def main(options: argparse.Namespace) -> int:
     chosen = reproduce.select(options.learner)
     if not chosen:
         raise UsageError("no learner here declares a paper setting")
-    trials = reproduce.trials(chosen, found, device=device_of(options.device), quick=options.quick)
-    cells = [cell for trial in trials for cell in trial.cells]
-    store = Store(options.out, create=True)
-    interrupted = execute(options, cells, store, found)
+    with cell_pool(options, found) as pool:
+        trials = reproduce.trials(chosen, found, device=device_of(options.device), quick=options.quick)
+        cells = [cell for trial in trials for cell in trial.cells]
+        store = Store(options.out, create=True)
+        # a time that is set against a program's fit is that of a fit by itself
+        alone = {cell.spec.key for trial in trials if trial.setting.reference_cpu_s for cell in trial.cells}
+        interrupted = execute(options, cells, store, found, pool, alone=alone)
     made = [(trial, [store.get(cell.spec.key) for cell in trial.cells]) for trial in trials]
     text = reproduce.markdown(made, quick=options.quick)
-    print(text)
-    if options.learner is None:
+    emit(text)
+    if options.to is not None:
         from bench.report.leaderboard import slim
 
         name = "reproduction-quick" if options.quick else "reproduction"

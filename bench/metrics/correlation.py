@@ -18,6 +18,7 @@ Correlation = Literal["pearson", "spearman"]
     paper="Hyvärinen & Morioka 2016; Khemakhem et al. 2020",
     summary="mean Pearson correlation, one permutation and signs fitted on train, scored on test",
     assumptions="factors not strongly correlated; codes linear in their factor",
+    version=2,
 )
 @metric(
     "mcc_spearman",
@@ -26,6 +27,7 @@ Correlation = Literal["pearson", "spearman"]
     paper="Khemakhem et al. 2020",
     summary="mean rank correlation: as mcc, but 1 for any monotone function of each factor",
     assumptions="factors not strongly correlated",
+    version=2,
 )
 @metric(
     "mcc_independent",
@@ -35,6 +37,7 @@ Correlation = Literal["pearson", "spearman"]
     summary="mcc on a set whose factors are independent: halves of it as train and test, both ways",
     assumptions="synthetic data: factors can be drawn independently and pushed through the same mixing",
     needs=("truth", "independent"),
+    version=2,
 )
 def mcc(z_train: Any, codes_train: Any, z_test: Any, codes_test: Any, correlation: Correlation = "pearson") -> float:
     """Mean correlation coefficient of the best one-to-one matching of codes to latent factors.
@@ -46,11 +49,13 @@ def mcc(z_train: Any, codes_train: Any, z_test: Any, codes_test: Any, correlatio
     Parameters: z_* (n, d_z) and codes_* (n, d), any d; correlation "pearson" or "spearman".
     Range −1 … 1, higher is better, 1 exactly for permutation + scaling (monotone functions for "spearman").
     Chance is exactly 0: a matching that knows nothing of the held-out samples has either sign equally often.
-    Factors without a code (d < d_z) and constant codes count as 0; of d > d_z codes the best d_z are used, chosen
-    on train. Raises OutOfDomain for codes that are not finite, constant factors and shapes that do not agree.
+    Factors without a code (d < d_z) and constant codes count as 0; of d > d_z codes those d_z are used that explain
+    most of all codes on train (``width.principal_variables``): if the factors chose among them, width alone would be
+    worth 0.978 to a rotated code. Raises OutOfDomain for codes that are not finite, constant factors, more than 3000
+    codes and shapes that do not agree.
     Reference: Hyvärinen & Morioka, NeurIPS 2016; Khemakhem et al., AISTATS 2020 (both in-sample and unsigned).
     """
-    found = pairs(z_train, codes_train, z_test, codes_test)
+    found = pairs(z_train, codes_train, z_test, codes_test).narrow
     return float(mcc_per_factor(found.ranks if correlation == "spearman" else found).mean())
 
 
@@ -66,15 +71,17 @@ def mcc_per_factor(found: Pairs) -> Any:
     paper="Khemakhem et al. 2020 (ICE-BeeM); Roeder et al. 2021",
     summary="mean correlation after an affine map fitted on train",
     assumptions="as linear_r2",
+    version=2,
 )
 def weak_mcc(z_train: Any, codes_train: Any, z_test: Any, codes_test: Any) -> float:
-    """Mean held-out correlation of each factor with its least-squares prediction from all codes.
+    """Mean held-out correlation of each factor with its least-squares prediction from the codes.
 
     The affine map is fitted on the training samples; prediction i stands for factor i, and its signed correlation
-    with the factor on the held-out samples is averaged over all d_z factors.
+    with the factor on the held-out samples is averaged over all d_z factors. More than d_z codes are reduced as for
+    ``mcc``.
 
     Range −1 … 1, higher is better, 1 exactly for codes that are an injective affine function of the factors.
     Chance is exactly 0. Raises OutOfDomain as ``mcc``, and for fewer than 2 (rank + 1) training samples.
     Reference: Khemakhem et al., NeurIPS 2020 (there by CCA, in-sample).
     """
-    return float(pairs(z_train, codes_train, z_test, codes_test).linear.corr.mean())
+    return float(pairs(z_train, codes_train, z_test, codes_test).narrow.linear.corr.mean())

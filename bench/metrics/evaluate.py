@@ -50,7 +50,7 @@ def evaluate(
         truth = None
     if truth is not None:
         scores |= _with_ceilings(truth, inputs, full)
-        scores |= _correlation_proof(inputs)
+        scores |= _correlation_proof(truth, inputs)
         scores |= _matched(truth, inputs)
         scores |= _plugins(inputs, plugins or {})
         correlated = decoy(truth.train.zz, truth.train.n)
@@ -98,12 +98,14 @@ def _with_ceilings(truth: Pairs, inputs: ScoreInput, full: bool) -> dict[str, Sc
 
 def _truth_scores(found: Pairs, seed: int, full: bool, chance: bool = True) -> Iterator[tuple[str, Score]]:
     """The metrics of factors and codes alone; ``chance`` False leaves out the chance levels that cost something."""
+    wide = found.width > found.d_z
 
     def correlations(ranked: bool) -> Score:
-        these = found.ranks if ranked else found
+        these = found.narrow.ranks if ranked else found.narrow
         values = mcc_per_factor(these)
         chosen, sign = these.matching.code, these.matching.sign
         factors = these.matching.factor
+        code = these.matching.code_of(found.d_z)
         spread = matched_correlation_sd(
             these.test.n,
             these.test.zz[np.ix_(factors, factors)],
@@ -112,17 +114,23 @@ def _truth_scores(found: Pairs, seed: int, full: bool, chance: bool = True) -> I
         extra = {
             "per_factor": _list(values),
             "chance_sd": spread * len(factors) / found.d_z,
-            "code_of_factor": [int(i) for i in these.matching.code_of(found.d_z)],
+            "code_of_factor": [int(i) for i in np.where(code >= 0, found.kept[code], -1)],
             "random_unmixing": random_unmixing_mcc(found.d_z)[0] if found.d_z > 1 else 1.0,
         }
+        if wide:
+            extra["kept"] = [int(i) for i in found.kept]
         return Score(float(values.mean()), chance=0.0, extra=extra)
 
     def weak() -> Score:
-        return Score(float(found.linear.corr.mean()), chance=0.0, extra={"per_factor": _list(found.linear.corr)})
+        corr = found.narrow.linear.corr
+        return Score(float(corr.mean()), chance=0.0, extra={"per_factor": _list(corr)})
 
     def linear() -> Score:
-        extra = {"per_factor": _list(found.linear.r2), "rank": found.map.rank}
-        return Score(float(found.linear.r2.mean()), chance=float(found.linear.chance.mean()), extra=extra)
+        these = found.narrow
+        extra = {"per_factor": _list(these.linear.r2), "rank": these.map.rank}
+        if wide:
+            extra["all_codes"] = _all_codes(found)
+        return Score(float(these.linear.r2.mean()), chance=float(these.linear.chance.mean()), extra=extra)
 
     def nonlinear() -> Score:
         value, chance = nonlinear_scores(found, seed)
@@ -149,10 +157,18 @@ def _truth_scores(found: Pairs, seed: int, full: bool, chance: bool = True) -> I
         yield from dci_parts("dci_tree", lambda: tree_dci(found, seed), lambda: tree_dci_chance(found, seed))
 
 
-def _correlation_proof(inputs: ScoreInput) -> dict[str, Score]:
+def _all_codes(found: Pairs) -> float | None:
+    """Linear R² from every code of a wide one, never a headline; None where it cannot be fitted."""
+    with suppress(OutOfDomain):
+        return float(found.linear.r2.mean())
+    return None
+
+
+def _correlation_proof(truth: Pairs, inputs: ScoreInput) -> dict[str, Score]:
     """Scores on factors drawn independently of each other, pushed through the same mixing.
 
     Permutation, signs and maps are fitted on one half of that set and scored on the other, then the other way round.
+    Wide codes are reduced to the columns that are kept on the training samples, as everywhere.
     """
     z, codes = inputs.z_independent, inputs.codes_independent
     if z is None or codes is None:
@@ -161,14 +177,16 @@ def _correlation_proof(inputs: ScoreInput) -> dict[str, Score]:
     tops: dict[str, float | None] = dict.fromkeys(("mcc_independent", "r2_independent"), _unless_noisy(inputs))
     if best is not None:
         blind = replace(inputs, codes_independent=best, ceiling_independent=None)
-        tops = {name: score.value for name, score in _correlation_proof(blind).items()}
+        tops = {name: score.value for name, score in _correlation_proof(truth, blind).items()}
 
     def halves() -> list[Pairs]:
         if len(z) != len(codes):
             raise OutOfDomain(f"z_independent has {len(z)} samples and codes_independent has {len(codes)}")
+        same_codes = np.shape(codes)[1:] == (truth.width,)  # not the ceiling's
+        kept = codes[:, truth.kept] if same_codes else codes
         order = generator(0, len(z)).permutation(len(z))
         a, b = order[: len(z) // 2], order[len(z) // 2 :]
-        return [pairs(z[a], codes[a], z[b], codes[b]), pairs(z[b], codes[b], z[a], codes[a])]
+        return [pairs(z[a], kept[a], z[b], kept[b]), pairs(z[b], kept[b], z[a], kept[a])]
 
     try:
         both = halves()
@@ -201,8 +219,9 @@ def _matched(truth: Pairs, inputs: ScoreInput) -> dict[str, Score]:
     if task is not None:
 
         def by_task() -> Score:
-            value, size = per_task(truth.z_test, truth.codes_test, task)
-            chance, error = in_sample_mcc(max(round(size), 3), truth.d_z, truth.codes_test.shape[1], 100)
+            codes = truth.narrow.codes_test
+            value, size = per_task(truth.z_test, codes, task)
+            chance, error = in_sample_mcc(max(round(size), 3), truth.d_z, codes.shape[1], 100)
             best = None if inputs.ceiling_test is None else per_task(truth.z_test, inputs.ceiling_test, task)[0]
             return Score(value, chance=chance, ceiling=1.0 if best is None else best, extra={"chance_se": error})
 
@@ -218,8 +237,7 @@ def _matched(truth: Pairs, inputs: ScoreInput) -> dict[str, Score]:
         if inputs.causal_found is not None:
 
             def support() -> Score:
-                code = truth.matching.code_of(truth.d_z)
-                value, chance = support_scores(inputs.causal_true, inputs.causal_found, code)
+                value, chance = support_scores(inputs.causal_true, inputs.causal_found, truth.code_of_factor)
                 return Score(value, chance=chance, ceiling=1.0)
 
             scores["causal_f1"] = _guarded(support)

@@ -12,6 +12,7 @@ from scipy.linalg import eigh, svd
 
 from bench.metrics.base import OutOfDomain
 from bench.metrics.moments import Floats, Matrix, Moments, blocks, moments, triangle
+from bench.metrics.width import check_width
 
 # Smallest ratio of the eigenvalues of the codes' correlation matrix at which normal equations keep 10 digits, ...
 _WELL_CONDITIONED = 1e-6
@@ -19,7 +20,6 @@ _WELL_CONDITIONED = 1e-6
 _REPEATABLE = 1e-11
 # Directions of the standardised codes with less than this share of the largest standard deviation are rounding.
 RANK_TOLERANCE = 1e-10
-MAX_WIDTH = 3000
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,7 @@ class LinearMap:
 
 def fit_map(z: Floats, codes: Floats, m: Moments) -> LinearMap:
     """Least squares of z on codes; ``m`` are their moments. OutOfDomain if there are too few samples for the width."""
-    width = codes.shape[1]
-    if width > MAX_WIDTH:
-        raise OutOfDomain(f"codes have {width} columns; linear probes are fitted up to {MAX_WIDTH}")
+    check_width(codes.shape[1])
     cc = m.cc if m.cc is not None else moments(z, codes, among_codes=True).cc
     values, vectors = eigh(cc)
     if values[0] > _WELL_CONDITIONED * values[-1]:

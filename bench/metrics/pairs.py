@@ -11,7 +11,8 @@ import numpy as np
 from bench.metrics.base import OutOfDomain
 from bench.metrics.linear import LinearMap, LinearScore, fit_map, score_map
 from bench.metrics.matching import Matching, match
-from bench.metrics.moments import Floats, Matrix, Moments, as_matrix, constant_columns, moments, tame
+from bench.metrics.moments import Floats, IntArray, Matrix, Moments, as_matrix, constant_columns, moments, tame
+from bench.metrics.width import MAX_WIDTH, check_width, principal_variables
 
 MIN_SAMPLES = 10
 # Up to this many codes their correlations with each other are taken in the same pass, whether needed or not.
@@ -31,7 +32,8 @@ class Pairs:
 
     @cached_property
     def train(self) -> Moments:
-        return moments(self.z_train, self.codes_train, among_codes=self.codes_train.shape[1] <= NARROW)
+        among = self.width <= NARROW or self.d_z < self.width <= MAX_WIDTH
+        return moments(self.z_train, self.codes_train, among_codes=among)
 
     @cached_property
     def test(self) -> Moments:
@@ -54,9 +56,35 @@ class Pairs:
         """The same with every column of every set replaced by its ranks (average ranks for ties)."""
         return Pairs(*(average_ranks(a) for a in (self.z_train, self.codes_train, self.z_test, self.codes_test)))
 
+    @cached_property
+    def kept(self) -> IntArray:
+        """Columns of the codes that are scored where at most d_z may be: all, or the principal variables of more."""
+        if self.width <= self.d_z:
+            return np.arange(self.width)
+        check_width(self.width)
+        assert self.train.cc is not None
+        return principal_variables(self.train.cc, self.d_z)
+
+    @cached_property
+    def narrow(self) -> Pairs:
+        """The same factors with at most d_z codes; these very pairs where the codes are no more."""
+        if self.width <= self.d_z:
+            return self
+        return Pairs(self.z_train, self.codes_train[:, self.kept], self.z_test, self.codes_test[:, self.kept])
+
+    @property
+    def code_of_factor(self) -> IntArray:
+        """(d_z,) the column of the code that ``narrow`` matches to each factor, −1 where there is none."""
+        code = self.narrow.matching.code_of(self.d_z)
+        return np.where(code >= 0, self.kept[code], -1)
+
     @property
     def d_z(self) -> int:
         return self.z_train.shape[1]
+
+    @property
+    def width(self) -> int:
+        return self.codes_train.shape[1]
 
 
 def pairs(z_train: Any, codes_train: Any, z_test: Any, codes_test: Any) -> Pairs:

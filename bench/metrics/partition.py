@@ -24,6 +24,7 @@ LINK = 0.1
     paper="von Kügelgen et al. 2021; Fumero et al. 2023",
     summary="mean held-out canonical correlation of each block of factors with the codes assigned to it",
     assumptions="a given partition, e.g. factors that cause the same tasks; linear inside blocks",
+    version=2,
 )
 def block_mcc(z_train: Any, codes_train: Any, z_test: Any, codes_test: Any, blocks: Blocks | None = None) -> float:
     """Recovery up to a permutation of blocks and an invertible linear map inside each.
@@ -32,8 +33,8 @@ def block_mcc(z_train: Any, codes_train: Any, z_test: Any, codes_test: Any, bloc
               graph that links codes and factors by their linear importances. (A single block found is no achievement:
               the score is then linear recovery; read the number of blocks beside it.)
     The codes of a block are those that ``mcc`` matches to its factors, so a block has no more codes than factors.
-    Canonical directions of block and codes are fitted on train, their signed correlations on the held-out samples are
-    summed and divided by d_z: absences count as 0.
+    Of more than d_z codes those are used that ``mcc`` uses. Canonical directions of block and codes are fitted on
+    train, their signed correlations on the held-out samples are summed and divided by d_z: absences count as 0.
 
     Range −1 … 1, higher is better, 1 for linear maps inside blocks; with blocks of one factor it is ``mcc``.
     Chance is 0. Raises OutOfDomain as ``linear_r2`` and for blocks that are no partition.
@@ -44,7 +45,7 @@ def block_mcc(z_train: Any, codes_train: Any, z_test: Any, codes_test: Any, bloc
 
 
 def block_score(found: Pairs, blocks: Blocks) -> float:
-    d_z = found.d_z
+    found, d_z = found.narrow, found.d_z
     if sorted(i for block in blocks for i in block) != list(range(d_z)):
         raise OutOfDomain(f"blocks {[list(b) for b in blocks]} do not cover the factors 0 … {d_z - 1} once each")
     code = found.matching.code_of(d_z)
@@ -70,7 +71,7 @@ def found_blocks(found: Pairs) -> list[list[int]]:
     from scipy.sparse import csr_array  # slow to import, seldom needed
     from scipy.sparse.csgraph import connected_components
 
-    weights = found.map.coefficients**2
+    weights = found.narrow.map.coefficients**2
     share = np.divide(weights, weights.sum(0), out=np.zeros_like(weights), where=weights.sum(0) > 0)
     d, d_z = share.shape
     graph = np.zeros((d + d_z, d + d_z))

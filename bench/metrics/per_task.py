@@ -19,11 +19,13 @@ from bench.metrics.moments import as_matrix, moments, tame
     summary="in-sample MCC averaged over tasks, as the MTLCM paper reports it; flatters, for comparison only",
     assumptions="none hold: a permutation per task hides codes that mean something else in every task",
     needs=("truth", "task"),
+    version=2,
 )
 def mcc_per_task(z: Any, codes: Any, task: Any) -> float:
     """Mean over tasks of the unsigned MCC with a permutation fitted in each task on the samples it is scored on.
 
-    z (n, d_z), codes (n, d), task (n,) integers. Tasks with fewer than 3 samples are left out.
+    z (n, d_z), codes (n, d), task (n,) integers. Tasks with fewer than 3 samples are left out. Of more codes than
+    factors the best are matched here; ``evaluate`` hands over the d_z that all its scores are of.
     Range 0 … 1, higher is better. It tests no guarantee: measured, a random unmixing scores 0.74 where the pooled
     MCC is 0.44, and a code shuffled differently in every task scores 1. Chance is far above 0 for small tasks.
     Reference: released program of Chen et al., TMLR 2024.

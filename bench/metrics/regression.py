@@ -15,6 +15,7 @@ from bench.metrics.pairs import pairs
     paper="Roeder et al. 2021",
     summary="held-out R² of the factors given an affine map of the codes, mean over factors, unclipped",
     assumptions="more training samples than twice the codes' rank; read beside the raw-input row",
+    version=2,
 )
 @metric(
     "r2_independent",
@@ -24,6 +25,7 @@ from bench.metrics.pairs import pairs
     summary="linear_r2 on a set whose factors are independent: halves of it as train and test, both ways",
     assumptions="as mcc_independent",
     needs=("truth", "independent"),
+    version=2,
 )
 def linear_r2(z_train: Any, codes_train: Any, z_test: Any, codes_test: Any) -> float:
     """Mean held-out coefficient of determination of an affine map from codes to factors.
@@ -34,8 +36,10 @@ def linear_r2(z_train: Any, codes_train: Any, z_test: Any, codes_test: Any) -> f
 
     Range (−∞, 1], higher is better, 1 exactly for codes that are an injective affine function of the factors;
     invariant under every invertible affine map of the codes. Chance is slightly negative and known in closed form.
-    Constant and duplicate codes do no harm. Raises OutOfDomain for codes that are not finite, constant factors, and
+    Of more than d_z codes only those count that explain most of all codes, as for ``mcc``: with enough of them the
+    factors are nearly linear in anything (random features of the input). Constant and duplicate codes do no harm.
+    Raises OutOfDomain for codes that are not finite, constant factors, and
     fewer than 2 (rank + 1) training samples.
     Reference: Roeder, Metz & Kingma, ICML 2021; as scikit-learn's LinearRegression and r2_score.
     """
-    return float(pairs(z_train, codes_train, z_test, codes_test).linear.r2.mean())
+    return float(pairs(z_train, codes_train, z_test, codes_test).narrow.linear.r2.mean())

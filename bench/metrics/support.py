@@ -17,6 +17,7 @@ from bench.metrics.base import OutOfDomain, metric
     summary="F1 of the causal indicators over tasks × factors, after the matching of mcc",
     assumptions="a learner that returns causal indicators; a matching fitted on train",
     needs=("truth", "causal"),
+    version=2,
 )
 def causal_f1(causal_true: Any, causal_found: Any, matching: Any = None) -> float:
     """F1 score of found against true task supports, pooled over tasks and factors.

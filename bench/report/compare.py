@@ -16,12 +16,14 @@ from bench.report.markdown import DASH, score, table
 from bench.report.paired import CONSISTENCY, cell_scores, mean_interval
 from bench.report.rows import Board, Row, boards, headline
 from bench.run.store import Record
-from bench.statistics.intervals import Interval, Seeds, probability_better, t_interval
+from bench.statistics.better import MARGIN, probability_better, win
+from bench.statistics.intervals import Interval, Seeds, t_interval
 
-HOW_TO_READ = """\
+HOW_TO_READ = f"""\
 Difference: mean over paired cells that both sides finished, with its 95 % interval; the last column says from what.
-P: the probability that the first does better on a new data seed with new model seeds (Jeffreys), where a failed cell
-loses against a finished one and two failed cells are a tie."""
+P: the probability that the first does better on a new data seed with new model seeds, and its interval (Jeffreys).
+Scores that differ by {MARGIN} or less are a tie, a failed cell loses against a finished one, two failed cells are a
+tie. P is shrunk: three wins of three give 0.71, as a new seed agrees no more often where differences are small."""
 
 
 @dataclass
@@ -102,9 +104,9 @@ def compare_rows(first: Row, second: Row, board: Board, metric: str, *, sign: fl
         left, right = one[key], two[key]
         if left is not None and right is not None:
             pairs[key] = (left, right)
-            wins[key] = _win(sign * (left - right))
+            wins[key] = win(sign * (left - right))
         else:
-            wins[key] = _win(float(left is not None) - float(right is not None))
+            wins[key] = win(float(left is not None) - float(right is not None))
     made.n_paired = len(pairs)
     made.notes = _not_compared(first, second, metric, one, two)
     if pairs:
@@ -114,10 +116,6 @@ def compare_rows(first: Row, second: Row, board: Board, metric: str, *, sign: fl
     if wins and not metric.startswith(CONSISTENCY):
         made.better = probability_better(wins)
     return made
-
-
-def _win(difference: float) -> float:
-    return 0.5 if difference == 0.0 else float(difference > 0.0)
 
 
 def _not_compared(
@@ -174,7 +172,7 @@ def _overall(members: Sequence[Comparison], a: str, b: str) -> list[str]:
             continue
         mean = t_interval(differences, method=f"t, {len(differences)} datasets")
         verdicts = Counter(_verdict(item, a, b) for item in ours)
-        ahead = probability_better({(i, i): _win(ours[0].sign * value) for i, value in enumerate(differences)})
+        ahead = probability_better({(i, i): win(ours[0].sign * value) for i, value in enumerate(differences)})
         value, interval = _interval_cells(mean)
         lines.append(
             f"- {metric} over {len(differences)} datasets: {a} − {b} = {value}, "

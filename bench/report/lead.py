@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from bench.report.markdown import score
 from bench.report.paired import mean_interval
-from bench.report.ranking import TITLES, competitors, family_of, metric_on, scores_of, with_failures_lowest
+from bench.report.ranking import TITLES, competitors, family_of, metric_on, scores_of, told_apart, with_failures_lowest
 from bench.report.rows import Board, headline
-from bench.statistics.intervals import Interval
+from bench.statistics.families import paired_differences
+from bench.statistics.intervals import Interval, Seeds
 
 
 def leads(board: Board) -> list[str]:
     """One sentence for each score that learners are judged by here; none where fewer than two have that score.
 
-    The difference is the mean over the cells that both learners have, seed by seed; the interval is that of
-    docs/statistics.md. Failed cells count as in the ranks: as the lowest score of any learner there.
+    The difference is the mean over the cells that both learners have, seed by seed; the interval is corrected for all
+    pairs of the board, as the ranks are (docs/statistics.md). Failed cells count as in the ranks: as the lowest score
+    of any learner there.
     """
     families = dict.fromkeys(family_of(headline(row, board)) for row in competitors(board))
     return [sentence for family in families if (sentence := _lead(board, family))]
@@ -28,10 +32,9 @@ def _lead(board: Board, family: str) -> str:
     if len(means) < 2:
         return ""
     first, second = sorted(means, key=lambda name: -means[name])[:2]
-    pairs = {key: scores[first][key] - scores[second][key] for key in scores[first] if key in scores[second]}
-    if not pairs:
+    difference = _difference(scores, first, second, metric)
+    if difference is None:
         return ""
-    difference = mean_interval(pairs, metric)
     title = TITLES.get(metric, TITLES.get(family, family)) + (" on independent z" if metric != family else "")
     return (
         f"First by {title}: `{first}`, {means[first]:.3f}; runner-up `{second}`, {means[second]:.3f}; "
@@ -39,8 +42,19 @@ def _lead(board: Board, family: str) -> str:
     )
 
 
+def _difference(scores: Mapping[str, dict[Seeds, float]], first: str, second: str, metric: str) -> Interval | None:
+    """First − second among all pairs of the board, as in the ranks: the two were not chosen beforehand."""
+    pairs = paired_differences(scores, lambda values: mean_interval(values, metric))
+    if (first, second) in pairs:
+        return pairs[first, second]
+    if (second, first) in pairs:
+        return pairs[second, first].negated()
+    common = {key: scores[first][key] - scores[second][key] for key in scores[first] if key in scores[second]}
+    return mean_interval(common, metric) if common else None  # one seed: a difference without an interval
+
+
 def _words(difference: Interval) -> str:
     if difference.low is None or difference.high is None:
         return f"{score(difference)}, no interval"
-    verdict = "cannot be told apart" if difference.covers(0.0) else "told apart"
+    verdict = "told apart" if told_apart(difference) else "cannot be told apart"
     return f"{difference.mean:+.3f}, 95 % interval {difference.low:+.3f} to {difference.high:+.3f}: {verdict}"

@@ -1,7 +1,12 @@
-"""Small pieces of markdown: numbers with their intervals, tables, folded blocks."""
+"""Small pieces of markdown: numbers with their intervals, tables, folded blocks, and words that came from elsewhere.
+
+Names, titles and reasons come from plugins and their exceptions. They pass ``text`` or ``code`` before they reach a
+page: both are safe in sentences, headings and table cells.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from tabulate import tabulate
@@ -15,12 +20,44 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], numeric_from: in
     """A pipe table; columns from ``numeric_from`` on are aligned right."""
     align = ["left"] * numeric_from + ["right"] * (len(header) - numeric_from)
     cells = [[escape(cell) for cell in row] for row in rows]
-    return tabulate(cells, headers=list(header), tablefmt="pipe", colalign=align, disable_numparse=True)
+    return tabulate(
+        cells, headers=[escape(cell) for cell in header], tablefmt="pipe", colalign=align, disable_numparse=True
+    )
 
 
-def escape(text: str) -> str:
-    """Text that cannot break out of a table's cell."""
-    return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
+def escape(cell: str) -> str:
+    """Markdown that cannot break out of a table's cell; what came from a plugin has passed ``text`` before."""
+    return cell.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;").replace("&lt;br>", "<br>")
+
+
+def text(words: object) -> str:
+    """Somebody else's words as plain text: no tag, link, image, emphasis, heading or cell can come of them.
+
+    Character references cannot stand for markdown's own signs (CommonMark 0.31, section 2.5), so that a page shows
+    what was written and does none of it.
+    """
+    line = " ".join(str(words).split())
+    line = line.replace("&", "&amp;")
+    return re.sub(r"[<>|`*\[\]\\#~]|(?<![^\W_])_|_(?![^\W_])|(?<=:)//", _reference, line)
+
+
+def code(words: object) -> str:
+    """Somebody else's words as a code span; fenced by more backticks than they have in a row."""
+    line = " ".join(str(words).split())
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", line)), default=0))
+    pad = " " if line.startswith("`") or line.endswith("`") or not line else ""
+    return f"{fence}{pad}{line}{pad}{fence}"
+
+
+def block(lines: Sequence[str]) -> str:
+    """Lines of a terminal as a code block that none of them can close."""
+    body = "\n".join(" ".join(line.split("\n")) for line in lines)
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", body)), default=0))
+    return f"{fence}\n{body}\n{fence}"
+
+
+def _reference(found: re.Match[str]) -> str:
+    return "".join(f"&#{ord(sign)};" for sign in found.group())
 
 
 def score(interval: Interval | None, digits: int = 3) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from bench.report.markdown import DASH, folded, score, table
 from bench.report.paired import cell_scores, mean_interval
 from bench.report.rows import Board, Row, headline
+from bench.statistics.families import paired_differences
 from bench.statistics.intervals import Interval, Seeds, seed_interval, t_interval
 
 Scores = Mapping[Seeds, float | None]
@@ -28,8 +29,9 @@ ROUNDING = 1e-9
 
 HOW_TO_READ = """\
 A learner's rank on a dataset is one more than the number of learners that are better by more than chance: those
-whose paired difference on the same seeds has a 95 % interval above zero. Learners that cannot be told apart share a
-rank, and few seeds tell little apart. A failed cell counts as the lowest score that any learner has in that cell;
+whose paired difference on the same seeds has an interval above zero, corrected for the number of pairs on the board
+(Holm), so that of equally good learners none is told apart on 95 % of boards. Learners that cannot be told apart share
+a rank, and few seeds tell little apart. A failed cell counts as the lowest score that any learner has in that cell;
 learners without a finished cell come last. Reference rows are not ranked. **Bold**: ranked by the score its
 guarantee is about. Mean ranks: ± half-width of a Student t interval, datasets as units; learners that do not apply
 everywhere come below the others, as their mean is over other datasets."""
@@ -40,22 +42,23 @@ def shared_ranks(
 ) -> dict[str, int]:
     """Ranks on one board, from {learner: {cell: score, None where it failed}}; higher scores are better.
 
-    Rank = 1 + number of learners whose mean paired difference to this one has an interval above zero. In a failed
-    cell a learner gets the lowest score any learner has there. Learners with no finished cell rank last, together.
-    Two learners are compared on their common cells; with fewer than two of them nothing tells them apart.
+    Rank = 1 + number of learners whose mean paired difference to this one has an interval above zero, all pairs of
+    the board taken together (``statistics.families``). In a failed cell a learner gets the lowest score any learner has
+    there. Learners with no finished cell rank last, together. Two learners are compared on their common cells; with
+    fewer than two of them nothing tells them apart.
     """
     complete = with_failures_lowest(scores)
-    names = list(complete)
-    worse_than = dict.fromkeys(names, 0)
-    for position, first in enumerate(names):
-        for second in names[:position]:
-            common = {k: complete[first][k] - complete[second][k] for k in complete[first] if k in complete[second]}
-            difference = interval(common) if len(common) > 1 else None
-            if difference is None or difference.covers(0.0) or abs(difference.mean) < ROUNDING:
-                continue
+    worse_than = dict.fromkeys(complete, 0)
+    for (first, second), difference in paired_differences(complete, interval).items():
+        if told_apart(difference):
             worse_than[second if difference.mean > 0.0 else first] += 1
     ranks = {name: 1 + count for name, count in worse_than.items()}
-    return ranks | {name: len(names) + 1 for name in scores if name not in complete}
+    return ranks | {name: len(complete) + 1 for name in scores if name not in complete}
+
+
+def told_apart(difference: Interval) -> bool:
+    """Does the interval exclude 0, by more than rounding?"""
+    return not difference.covers(0.0) and abs(difference.mean) >= ROUNDING
 
 
 def mean_ranks(ranks: Sequence[Mapping[str, float]]) -> dict[str, Interval]:

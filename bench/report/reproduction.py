@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench import registry as registry_module
-from bench.api import PaperSetting
+from bench.api import Evidence, PaperSetting
 from bench.errors import UsageError, unknown
 from bench.registry import BUILTIN_PACKAGES, Registry, guard_package
-from bench.report.markdown import DASH, score, seconds, table
+from bench.report.markdown import DASH, score, seconds, table, text
 from bench.report.stamps import stamps
 from bench.run.plan import Cell, why_not
 from bench.run.spec import RunSpec, derive_seed
@@ -23,13 +23,24 @@ from bench.statistics.intervals import t_interval
 
 BUDGET, QUICK_BUDGET = "reproduce", "reproduce-quick"
 N_SEEDS = 5
+HEAD = ["verdict", "learner", "setting", "reference", "ours", "CPU s"]
 HEADER = """\
 Every learner on the setting of its own paper, over five seeds. *Reference* is the number to reach and where it
-comes from; *ours* the held-out score, mean ± 95 % Student t interval and the range over seeds; *CPU* the
-seconds of our fit, and in brackets their ratio to the reference program's where that was measured (on another
-day, the same kind of machine: read it as an order of magnitude). The verdict follows from the stated
-expectation alone; where that names a learner, it is its row on the same data, compared seed by seed: *above* means
-that the 95 % interval of the differences lies above 0."""
+comes from; *ours* the held-out score, mean ± 95 % Student t interval and the range over seeds; *CPU s* the seconds
+of one of our fits, and in brackets its ratio to one fit of the reference program where that was measured (on another
+day, the same kind of machine: read it as an order of magnitude). Where seeds were fitted together in one pass, it is
+their share of the pass, and no ratio is given. The verdict follows from the stated expectation alone; where that names
+a learner, it is its row on the same data, compared seed by seed: *above* means that the 95 % interval of the
+differences lies above 0."""
+REPRODUCED = "reproduced"
+BESIDE = "shown for comparison"
+GROUPS: dict[Evidence, str] = {
+    "paper": "a paper's number",
+    "program": "a released program's, measured",
+    "measured": "the same objective or a simpler method, measured here",
+    "aim": "this suite's aim",
+}
+"""What a reference is, in words; verdicts are counted apart by it, as they are not worth the same."""
 
 
 @dataclass(frozen=True)
@@ -82,14 +93,14 @@ def verdict(
     others   scores of the learners that the expectations name, on the same data
     """
     if not setting.expect:
-        return "shown for comparison"
+        return BESIDE
     if not complete:
         return "not reproduced: some seeds have no score"
     try:
         wrong = broken(setting.expect, values, others or {}, setting.title)
     except Unfinished as unfinished:
         return f"not judged: {unfinished}"
-    return f"not reproduced: {wrong}" if wrong else "reproduced"
+    return f"not reproduced: {wrong}" if wrong else REPRODUCED
 
 
 def markdown(made: Iterable[tuple[Trial, Sequence[Record | None]]], *, quick: bool) -> str:
@@ -98,16 +109,32 @@ def markdown(made: Iterable[tuple[Trial, Sequence[Record | None]]], *, quick: bo
     scores: dict[str, Scores] = {}
     for trial, records in made:  # a learner's first row on some data is the one that others are compared with
         scores.setdefault(_ground(trial.setting, trial.setting.learner), _scores(trial.setting, records))
-    rows = []
+    rows: list[tuple[PaperSetting, list[str]]] = []
     for trial, records in made:
         places = {name: _ground(trial.setting, name) for name in compared_with(trial.setting.expect)}
         others = {name: scores[place] for name, place in places.items() if place in scores}
-        rows.append(_row(trial.setting, records, others, quick=quick))
-    head = ["setting", "learner", "score", "reference", "ours", "range", "CPU s", "expected", "verdict"]
-    summary = "**Quick run: small sizes, nothing is judged.**" if quick else _summary([row[-1] for row in rows])
+        rows.append((trial.setting, _row(trial.setting, records, others, quick=quick)))
     finished = [record for _, records in made for record in records if record and record["status"] == "ok"]
-    parts = ["# Reproduction", HEADER, "\n".join(f"- {line}" for line in (summary, *stamps(finished)))]
-    return "\n\n".join([*parts, table(head, rows, numeric_from=9)]) + "\n"
+    lines = ["**Quick run: small sizes, nothing is judged.**"] if quick else _summary(rows)
+    parts = ["# Reproduction", "\n".join(f"- {line}" for line in lines)]
+    for title, members in _sections(rows):
+        parts += [f"## {title}", table(HEAD, members, numeric_from=len(HEAD))]
+    return "\n\n".join([*parts, "## How to read", HEADER, "\n".join(f"- {line}" for line in stamps(finished))]) + "\n"
+
+
+def _sections(rows: Sequence[tuple[PaperSetting, list[str]]]) -> list[tuple[str, list[list[str]]]]:
+    """(title, rows): what is not reproduced first, then by what the reference is, then the rows that stand beside."""
+    sections: dict[str, list[list[str]]] = {"Not reproduced, not finished or failed": []}
+    sections |= {f"Reproduced: {words}": [] for words in GROUPS.values()}
+    sections |= {"Not judged": [], "Shown for comparison": []}
+    for setting, row in rows:
+        title = "Not reproduced, not finished or failed"
+        if row[0] == REPRODUCED:
+            title = f"Reproduced: {GROUPS[setting.evidence]}"
+        elif row[0] in (BESIDE, "not judged"):
+            title = "Shown for comparison" if row[0] == BESIDE else "Not judged"
+        sections[title].append(row)
+    return [(title, members) for title, members in sections.items() if members]
 
 
 def _cell(setting: PaperSetting, found: Registry, seed: int, *, device: str, quick: bool) -> Cell:
@@ -137,9 +164,26 @@ def _cell(setting: PaperSetting, found: Registry, seed: int, *, device: str, qui
     return Cell(spec, why_not(learner, dataset))
 
 
-def _summary(verdicts: Sequence[str]) -> str:
-    counts = Counter(text.split(":")[0] for text in verdicts)
-    return "**" + ", ".join(f"{count} {words}" for words, count in counts.most_common()) + "**"
+def _summary(rows: Sequence[tuple[PaperSetting, list[str]]]) -> list[str]:
+    """How many of the settings hold, apart by what their reference is; then the other verdicts."""
+    judged = [(setting.evidence, row[0].split(":")[0]) for setting, row in rows if setting.expect]
+    lines = []
+    for evidence, words in GROUPS.items():
+        verdicts = [verdict_ for kind, verdict_ in judged if kind == evidence]
+        if verdicts:
+            lines.append(
+                f"**{verdicts.count(REPRODUCED)} of {len(verdicts)} reproduced** where the reference is {words}"
+            )
+    beside = sum(not setting.expect for setting, _ in rows)
+    others = Counter(words for _, words in judged if words != REPRODUCED)
+    lines += [f"{count} {words}" for words, count in others.most_common()]
+    return [*lines, *([f"{beside} {BESIDE}"] if beside else [])]
+
+
+def _small(setting: PaperSetting, records: Sequence[Record | None]) -> str:
+    """What a quick run really ran, in words."""
+    params = next((record["spec"]["dataset_params"] for record in records if record), setting.dataset_params)
+    return f"{setting.dataset}, small ({', '.join(f'{name}={value}' for name, value in sorted(params.items()))})"
 
 
 def _ground(setting: PaperSetting, learner: str) -> str:
@@ -159,18 +203,30 @@ def _row(
     setting: PaperSetting, records: Sequence[Record | None], others: Mapping[str, Scores], *, quick: bool
 ) -> list[str]:
     values = [value for value in _scores(setting, records) if value is not None]
-    times = [record["phases"]["fit"]["cpu_s"] for record in records if record and record["status"] == "ok"]
-    row = [setting.title, setting.learner, setting.metric, f"{setting.reference} ({setting.source})"]
-    expected = "; ".join(setting.expect) or DASH
+    expected = f"<br>expected: {text('; '.join(setting.expect))}" if setting.expect else ""
+    row = [text(setting.learner), f"{text(setting.title)}<br>{text(setting.metric)}{expected}"]
+    row.append(f"{text(setting.reference)} ({text(setting.source)})")
+    if quick:  # the setting's words and numbers are about its own size, not about this one
+        row = [text(setting.learner), f"{text(_small(setting, records))}<br>{text(setting.metric)}", DASH]
     if not values:
         failed = next((f"{r['status']}: {r['reason']}" for r in records if r and r["status"] != "ok"), "not run")
-        return [*row, DASH, DASH, DASH, expected, failed]
-    cpu = sum(times) / len(times)
-    ratio = f" ({cpu / setting.reference_cpu_s:.2g}×)" if setting.reference_cpu_s and not quick else ""
+        return [text(failed), *row, DASH, DASH]
     judged = "not judged"
     if None in records and not quick:
         judged = f"not finished: {len(records) - list(records).count(None)} of {len(records)} seeds run"
     elif not quick:
         judged = verdict(setting, values, complete=len(values) == len(records), others=others)
-    span = f"{min(values):.3f} to {max(values):.3f}, n={len(values)}"
-    return [*row, score(t_interval(values)), span, seconds(cpu) + ratio, expected, judged]
+    span = f"{score(t_interval(values))}<br>{min(values):.3f} to {max(values):.3f}, n={len(values)}"
+    return [judged, *row, span, _cpu(setting, records, quick=quick)]
+
+
+def _cpu(setting: PaperSetting, records: Sequence[Record | None], *, quick: bool) -> str:
+    """Mean CPU seconds of a fit; set against the reference's where both are of fits by themselves."""
+    done = [record for record in records if record and record["status"] == "ok"]
+    times = [record["phases"]["fit"]["cpu_s"] for record in done]
+    together = max(record.get("fitted_together", 1) for record in done)
+    cpu = sum(times) / len(times)
+    if together > 1:
+        return f"{seconds(cpu)}<br>share of {together} fits"
+    ratio = f" ({cpu / setting.reference_cpu_s:.2g}×)" if setting.reference_cpu_s and not quick else ""
+    return seconds(cpu) + ratio

@@ -1,16 +1,24 @@
-"""Records gathered into the rows of a board: one row a learner (with its parameters), one board a dataset."""
+"""Records gathered into the rows of a board: one row a learner (with its parameters), one board a dataset.
+
+A learner that was run at several efforts (multiples of its default training length) is one row: its scores are those
+of the largest effort, ``Row.by_effort`` holds the way there.
+"""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from statistics import median
 from typing import Any
 
-from bench.api import BUDGETS, GUARANTEES, LearnerInfo
+from bench.api import BUDGETS, GUARANTEES, DatasetInfo, LearnerInfo
 from bench.registry import Registry
+from bench.report.naming import slugs, tell_apart, titled
 from bench.report.paired import cell_scores, mean_interval
+from bench.report.reproducing import usual_params
+from bench.report.theorems import NO_THEOREM, Theorem, theorem
 from bench.run.store import Record
 from bench.statistics.intervals import Interval
 
@@ -20,16 +28,43 @@ CRITERION = {"permutation+scaling": "mcc", "block": "block_mcc", "linear": "line
 
 @dataclass
 class Row:
-    """All repetitions of one learner with one set of parameters on one board."""
+    """All repetitions of one learner with one set of parameters on one board, at the largest effort it was given.
+
+    theorem     does what the learner's guarantee assumes hold on this dataset?
+    effort      training length of these records, as a multiple of the learner's default
+    by_effort   a row for every effort, this one last
+    """
 
     name: str
     info: LearnerInfo
     records: list[Record] = field(default_factory=list)
     consistency: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    theorem: Theorem = NO_THEOREM
+    effort: float = 1.0
+    by_effort: list[Row] = field(default_factory=list)
 
     @property
     def ok(self) -> list[Record]:
         return [record for record in self.records if record["status"] == "ok"]
+
+    @property
+    def unconverged(self) -> list[Record]:
+        """Finished cells that say of themselves that training was cut short (†)."""
+        return [record for record in self.ok if record.get("converged") is False]
+
+    @property
+    def failed(self) -> list[Record]:
+        """Cells that apply and have no codes."""
+        return [record for record in self.records if record["status"] not in ("ok", "skipped")]
+
+    @property
+    def applies(self) -> bool:
+        return any(record["status"] != "skipped" for record in self.records)
+
+    def median(self, metric: str) -> float | None:
+        """Median over the seeds that have a score."""
+        values = self.values(metric)
+        return median(values) if values else None
 
     def values(self, metric: str) -> list[float]:
         """The metric's value of every repetition that has one."""
@@ -81,7 +116,13 @@ class Row:
 
 @dataclass
 class Board:
-    """One dataset at one budget with one set of parameters."""
+    """One dataset at one budget with one set of parameters.
+
+    title, label   what the data calls itself, and the dataset's name; boards of one dataset carry in both the
+                   parameters that tell them apart, so that no two boards of a budget share either
+    main           the board with the dataset's usual parameters
+    slug           the board's name in file names and links
+    """
 
     dataset: str
     budget: str
@@ -90,6 +131,10 @@ class Board:
     title: str
     truth: bool
     facts: Mapping[str, Any]
+    info: DatasetInfo = field(default_factory=lambda: DatasetInfo(name=""))
+    label: str = ""
+    main: bool = True
+    slug: str = ""
 
     def seeds(self) -> list[int]:
         return sorted({record["spec"]["repetition"] for row in self.rows for record in row.records})
@@ -114,16 +159,36 @@ def boards(
         if known and spec["budget"] in BUDGETS:  # runs of `reproduce` have a table of their own
             groups.setdefault(_board_key(spec), []).append(record)
     made = [_board(members, found, consistency) for members in groups.values()]
+    _tell_boards_apart(made, [members[0]["spec"] for members in groups.values()], found)
     return sorted(
-        made, key=lambda board: (board.budget, not board.truth, board.dataset, json.dumps(dict(board.params)))
+        made,
+        key=lambda board: (
+            BUDGETS.index(board.budget),
+            not board.truth,
+            board.dataset,
+            not board.main,
+            json.dumps(dict(board.params)),
+            board.label,
+        ),
     )
+
+
+def renamed(board: Board, write: Callable[[str], str]) -> Board:
+    """The board with every name of a plugin as ``write`` writes it: for pages that print names as they find them."""
+    rows = [replace(row, name=write(row.name)) for row in board.rows]
+    return replace(board, rows=rows, dataset=write(board.dataset), title=write(board.title), label=write(board.label))
 
 
 def row_key(spec: Mapping[str, Any]) -> str:
-    """Name of a row across repetitions: board, learner and its parameters."""
-    return json.dumps(
-        [_board_key(spec), spec["learner"], spec["learner_version"], spec["learner_params"]], sort_keys=True
-    )
+    """Name across repetitions: board, learner, its parameters, and the effort where it is not the usual one."""
+    parts = [_board_key(spec), spec["learner"], spec["learner_version"], spec["learner_params"]]
+    effort = effort_of(spec)
+    return json.dumps([*parts, effort] if effort != 1.0 else parts, sort_keys=True)
+
+
+def effort_of(spec: Mapping[str, Any]) -> float:
+    """Training length as a multiple of the learner's default; 1 in records from before there was a choice."""
+    return float(spec.get("effort", 1.0))
 
 
 def headline(row: Row, board: Board) -> str:
@@ -153,42 +218,72 @@ def _board(
         name: max(record["spec"]["learner_version"] for record in records if record["spec"]["learner"] == name)
         for name in {record["spec"]["learner"] for record in records}
     }
-    rows: dict[str, Row] = {}
+    dataset_info = found.datasets[first["dataset"]]
+    members: dict[str, list[Record]] = {}
     for record in records:
         spec = record["spec"]
         if spec["learner_version"] == newest[spec["learner"]]:
-            key = row_key(spec)
-            row = rows.setdefault(key, Row(spec["learner"], found.learners[spec["learner"]]))
-            row.records.append(record)
-            row.consistency = consistency.get(key, {})
-    _tell_apart(list(rows.values()))
+            members.setdefault(row_key({**spec, "effort": 1.0}), []).append(record)
+    rows = [_row(own, found, consistency) for own in members.values()]
+    for row in rows:
+        row.theorem = theorem(row.info, dataset_info, first["dataset_params"])
+    _tell_rows_apart(rows)
     info: Mapping[str, Any] = next((record["data"] for record in records if record.get("data")), {})
-    dataset_info = found.datasets[first["dataset"]]
     board = Board(
         dataset=first["dataset"],
         budget=first["budget"],
         params=first["dataset_params"],
-        rows=list(rows.values()),
+        rows=rows,
         title=str(info.get("title", first["dataset"])),
         truth=dataset_info.truth,
         facts=info,
+        info=dataset_info,
+        label=first["dataset"],
     )
     board.rows.sort(key=lambda row: _order(row, board))
-    for row in board.rows:
-        row.records.sort(key=lambda record: record["spec"]["repetition"])
     return board
 
 
-def _tell_apart(rows: Sequence[Row]) -> None:
+def _row(records: Sequence[Record], found: Registry, consistency: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Row:
+    """The row of one learner's records: its largest effort, with a row for each effort inside."""
+    name = records[0]["spec"]["learner"]
+    steps = []
+    for effort in sorted({effort_of(record["spec"]) for record in records}):
+        own = [record for record in records if effort_of(record["spec"]) == effort]
+        own.sort(key=lambda record: (record["spec"]["repetition"], record["spec"]["data_seed"]))
+        agreement = consistency.get(row_key(own[0]["spec"]), {})
+        steps.append(Row(name, found.learners[name], own, agreement, effort=effort))
+    return replace(steps[-1], by_effort=steps)
+
+
+def _tell_rows_apart(rows: Sequence[Row]) -> None:
     """Rows of one learner with different parameters get those parameters into their names."""
     for name in {row.name for row in rows}:
         same = [row for row in rows if row.name == name]
-        if len(same) < 2:
-            continue
-        params = [row.records[0]["spec"]["learner_params"] for row in same]
-        differing = [key for key in params[0] if len({json.dumps(p.get(key)) for p in params}) > 1]
-        for row, values in zip(same, params, strict=True):
-            row.name = f"{name} ({', '.join(f'{key}={values[key]}' for key in differing)})"
+        words = tell_apart([row.records[0]["spec"]["learner_params"] for row in same])
+        for row, difference in zip(same, words, strict=True):
+            row.name = titled(name, difference)
+
+
+def _tell_boards_apart(made: Sequence[Board], specs: Sequence[Mapping[str, Any]], found: Registry) -> None:
+    """Boards of one dataset and budget get into title and label what differs; the usual parameters go unsaid."""
+    for place in {(board.budget, board.dataset) for board in made}:
+        same = [i for i, board in enumerate(made) if (board.budget, board.dataset) == place]
+        usual = usual_params(found.datasets[place[1]], place[0])
+        words = tell_apart([_board_facts(specs[i]) for i in same])
+        main = next((i for i in same if all(usual.get(k, v) == v for k, v in made[i].params.items())), same[0])
+        for i, difference in zip(same, words, strict=True):
+            made[i].main = i == main
+            if i != main or not usual:
+                made[i].title = titled(made[i].title, difference)
+                made[i].label = titled(made[i].label, difference)
+    for board, slug in zip(made, slugs([f"{board.label} {board.budget}" for board in made]), strict=True):
+        board.slug = slug
+
+
+def _board_facts(spec: Mapping[str, Any]) -> dict[str, Any]:
+    rest = {"version": spec["dataset_version"], "file": spec["data_sha256"][:8], "device": spec["device"]}
+    return {**spec["dataset_params"], **rest}
 
 
 def _order(row: Row, board: Board) -> tuple[Any, ...]:

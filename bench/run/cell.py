@@ -1,192 +1,203 @@
-"""A RunSpec to its record: load, fit, encode, score."""
+"""A RunSpec to its record: load, have a learner fit and encode, score. This process holds the truth."""
 
 from __future__ import annotations
 
-import math
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bench import registry
-from bench.api import BadData, Data, Diverged, LearnerInfo, MissingData, NotApplicable
+from bench.api import BadData, Data, DatasetInfo, LearnerInfo
+from bench.metrics.base import MetricInfo
 from bench.registry import Registry
 from bench.run import provenance
+from bench.run.effort import scaled
+from bench.run.learning import Encoded, Inputs, Learning, LearningFailed, Learns, Work, silent
 from bench.run.meter import Meter, resident_mib
+from bench.run.outcome import failure, json_values
 from bench.run.spec import RunSpec
+from bench.run.wire import Closed, Malformed
+from bench.statistics.convergence import from_history
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Codes = NDArray[np.floating[Any]]
+    from bench.run.outcome import Codes
 
 Progress = Callable[[float, str], None]
 
 
-class BadCodes(Exception):
-    """A learner's codes break the contract; the message says how."""
+@dataclass(frozen=True)
+class Job:
+    """Cells that differ in nothing but repetition and model seed, and all that is needed to run them.
+
+    learner, dataset, metrics   who they are and where their code is; ``metrics`` are those of plugins
+    stamp       provenance of code and machine, found once for all cells of a run
+    """
+
+    specs: Sequence[RunSpec]
+    learner: LearnerInfo
+    dataset: DatasetInfo
+    metrics: Sequence[MetricInfo] = ()
+    threads: int = 1
+    stamp: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        value: dict[str, Any] = json_values(asdict(self), "the job")
+        return value
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Job:
+        return cls(
+            specs=[RunSpec.from_dict(spec) for spec in values["specs"]],
+            learner=LearnerInfo(**values["learner"]),
+            dataset=DatasetInfo(**values["dataset"]),
+            metrics=[MetricInfo(**metric) for metric in values["metrics"]],
+            threads=values["threads"],
+            stamp=values["stamp"],
+        )
 
 
 @dataclass(frozen=True)
-class Encoded:
-    """What is left of a fitted learner when it has encoded everything: codes, and what it says of itself."""
+class Outcome:
+    """A cell's record, and the codes to be stored with it."""
 
-    train: Codes
-    test: Codes
-    independent: Codes | None = None
-    n_parameters: int | None = None
-    causal: Any = None
-    history: Mapping[str, Any] | None = None
+    spec: RunSpec
+    record: dict[str, Any]
+    codes: Mapping[str, Codes] = field(default_factory=dict)
 
 
-def run_cells(
-    specs: Sequence[RunSpec],
-    found: Registry,
-    *,
-    codes_path: Callable[[RunSpec], Path] | None = None,
-    threads: int = 1,
-    progress: Progress,
-) -> Iterator[dict[str, Any]]:
-    """Run cells that differ in nothing but repetition and model seed; yields their records in order.
+def job_of(specs: Sequence[RunSpec], found: Registry, *, threads: int = 1, salt: str = "") -> Job:
+    """The job of cells that share data, parameters and machine; ``salt`` is that of a judged run."""
+    spec = specs[0]
+    learner, dataset = found.learner(spec.learner), found.dataset(spec.dataset)
+    # the process that scores imports them: in a judged run nothing that also brings learners
+    learning = {info.origin for info in found.learners.values()} if salt else set()
+    metrics = [info for info in found.foreign_metrics() if info.origin not in learning]
+    stamp = provenance.stamp(spec.device, threads, learner, dataset)
+    return Job(specs, learner, dataset, metrics, threads, stamp | ({"salt": salt} if salt else {}))
 
-    Several cells are fitted in one pass (``fit_many``). Whatever goes wrong becomes a status and a reason, never an
-    exception; what goes wrong before the codes of each seed, goes wrong for all of them.
+
+def run_cells(job: Job, learning: Learns | None = None, *, progress: Progress = silent) -> Iterator[Outcome]:
+    """Run the job's cells; yields their outcomes in order.
+
+    learning   who fits and encodes; None: this process does, for tests and profiles
+
+    Several cells are fitted in one pass (``fit_many``). Whatever a plugin does becomes a status and a reason, never an
+    exception; what goes wrong before the codes of each seed, goes wrong for all of them. Only Closed is raised:
+    the learner's process is gone, and who watches it knows how it died.
     """
     from bench.toolkit.inputs import kind_of
 
-    spec = specs[0]
-    meter = Meter(spec.device)
+    specs, spec = job.specs, job.specs[0]
+    learning = learning or Learning(progress)
+    loading, meter = Meter(spec.device), Meter(spec.device, learning.pid)
     common: dict[str, Any] = {}
+    machine: dict[str, Any] = {}
 
     def finished(one: RunSpec, record: dict[str, Any], of: Meter) -> dict[str, Any]:
-        phases = {name: _divided(spent, len(specs)) for name, spent in meter.phases.items()}
+        phases = {**loading.phases, **meter.phases}
         return {
             "spec": asdict(one),
             "status": "ok",
             "reason": "",
             **common,
             **record,
-            "phases": phases | of.phases,
+            "phases": {name: _divided(spent, len(specs)) for name, spent in phases.items()} | of.phases,
             "memory": {**meter.memory, **of.memory, "peak_mib": max(meter.peak_so_far(), of.peak_so_far())},
             "fitted_together": len(specs),
-            "provenance": provenance.stamp(one.device, threads),
+            "provenance": provenance.finished(job.stamp, machine),
         }
 
     try:
-        learner_info, dataset_info = found.learner(spec.learner), found.dataset(spec.dataset)
-        learner_class, load = registry.load(learner_info), registry.load(dataset_info)
-        meter.memory["baseline_mib"] = resident_mib()
-        with meter.phase("load"):
+        load = registry.load(job.dataset)
+        with loading.phase("load"):
             progress(0.0, "loading data")
             data: Data = load(seed=spec.data_seed, **spec.dataset_params)
-        if kind_of(data.train.x) != dataset_info.kind:
-            raise BadData(f"{dataset_info.name} declares {dataset_info.kind}s and gave {kind_of(data.train.x)}s")
+        if kind_of(data.train.x) != job.dataset.kind:
+            raise BadData(f"{job.dataset.name} declares {job.dataset.kind}s and gave {kind_of(data.train.x)}s")
         common["data"] = json_values(dict(data.info), "the dataset's info")
+        progress(0.0, "fitting")
+        if "truth" in job.learner.needs:
+            pupil: Learns = _Reference(registry.load(job.learner)(**spec.learner_params), data)
+        else:
+            pupil = learning
+        params = scaled(spec.learner_params, job.learner, spec.effort)
+        work = Work(job.learner, params, [one.model_seed for one in specs], spec.device, threads=job.threads)
+        machine.update(pupil.prepare(work, data.train))
+        meter.memory["baseline_mib"] = resident_mib(learning.pid)
         with meter.peak_memory("fit_peak_mib"), meter.phase("fit"):
-            progress(0.0, "fitting")
-            fitted = fit(learner_info, learner_class, specs, data, progress)
+            told = pupil.fit()
+        if isinstance(told.get("device_peak_mib"), float):
+            meter.memory["device_peak_mib"] = told["device_peak_mib"]
+        truth = data.eval
+        pupil.take(Inputs(truth.x_test, truth.aux_test, truth.x_independent, truth.aux_independent))
+    except Closed:
+        raise
     except Exception as error:  # noqa: BLE001 -- a plugin may raise anything; its cells record it and the run goes on
         for one in specs:
-            yield finished(one, _failure(error), Meter(one.device))
+            yield Outcome(one, finished(one, _failure(error), Meter(one.device)))
         return
-    for one, learner in zip(specs, fitted, strict=True):
-        own = Meter(one.device)
+    for index, one in enumerate(specs):
+        own = Meter(one.device, learning.pid)
+        codes: dict[str, Codes] = {}
         try:
-            encoded = encode(learner_info, learner, data, own)
-            with own.phase("score"):
-                progress(1.0, "scoring")
-                record = {
-                    "n_parameters": encoded.n_parameters,
-                    "history": json_values(dict(encoded.history or {}), f"{one.learner}.history_"),
-                    "metrics": _score(data, encoded, one, found),
-                }
-            if codes_path is not None and data.eval.z_test is None:
-                _save_codes(codes_path(one), encoded)
+            with own.peak_memory("encode_peak_mib"), own.phase("encode"):
+                encoded = pupil.encode(index)
+            progress(1.0, "scoring")
+            record, codes = _scored(job, data, encoded, one, own)
+        except Closed:
+            raise
         except Exception as error:  # noqa: BLE001
             record = _failure(error)
-        yield finished(one, record, own)
+        yield Outcome(one, finished(one, record, own), codes)
 
 
-def fit(
-    info: LearnerInfo, learner_class: Any, specs: Sequence[RunSpec], data: Data, progress: Progress
-) -> Sequence[Any]:
-    """Fitted learners, one a spec, on the TrainView alone.
-
-    Only a reference row of the harness sees the truth: its codes stand in for the learner.
-    """
-    learner = learner_class(**specs[0].learner_params)
-    if "truth" in info.needs:
-        return [learner.codes(data, seed=spec.model_seed) for spec in specs]
-    if len(specs) > 1:
-        seeds = [spec.model_seed for spec in specs]
-        together: Sequence[Any] = learner.fit_many(data.train, seeds=seeds, device=specs[0].device, progress=progress)
-        return together
-    learner.fit(data.train, seed=specs[0].model_seed, device=specs[0].device, progress=progress)
-    return [learner]
-
-
-def encode(info: LearnerInfo, learner: Any, data: Data, meter: Meter) -> Encoded:
-    """Codes of training, held-out and independent inputs, every one checked.
-
-    Raises Diverged for codes that are not finite, BadCodes for codes of the wrong type or shape, and whatever the
-    learner raises.
-    """
-    if "truth" in info.needs:
-        return Encoded(*learner)
-    history = getattr(learner, "history_", None)
-    if history and history.get("diverged") is True:
-        raise Diverged("training left the finite numbers")
-
-    def codes_of(x: Any, aux: Any) -> Codes:
-        return checked_codes(learner.encode(x, aux) if info.aux_at_test else learner.encode(x), len(x), info.name)
-
-    with meter.peak_memory("encode_peak_mib"), meter.phase("encode"):
-        train = codes_of(data.train.x, data.train.aux)
-        test = codes_of(data.eval.x_test, data.eval.aux_test)
-        has_independent = data.eval.x_independent is not None
-        independent = codes_of(data.eval.x_independent, data.eval.aux_independent) if has_independent else None
-    if train.shape[1] != test.shape[1]:
-        raise BadCodes(f"{info.name}.encode gave {train.shape[1]} codes a sample, then {test.shape[1]}")
-    return Encoded(
-        train,
-        test,
-        independent,
-        n_parameters=getattr(learner, "n_parameters_", None),
-        causal=getattr(learner, "causal_", None),
-        history=history,
-    )
+def _scored(
+    job: Job, data: Data, encoded: Encoded, spec: RunSpec, meter: Meter
+) -> tuple[dict[str, Any], dict[str, Codes]]:
+    scoring = Meter()
+    with scoring.phase("score"):
+        metrics = _score(job, data, encoded, spec)
+    meter.phases |= scoring.phases
+    history = dict(encoded.history)
+    verdict = from_history(history)
+    record = {
+        "n_parameters": encoded.n_parameters,
+        "history": history,
+        "converged": verdict.converged,
+        "converged_reason": verdict.reason,
+        "metrics": metrics,
+    }
+    return record, {"test": encoded.test} if data.eval.z_test is None else {}
 
 
-def json_values(value: Any, where: str) -> Any:
-    """The value in JSON's own types; numbers that are not finite, which JSON has not, become None.
+class _Reference:
+    """A reference row of the harness: its codes are made with the truth, so that no process of a learner is asked."""
 
-    Raises BadCodes for anything else, naming ``where``.
-    """
-    if isinstance(value, Mapping):
-        return {str(key): json_values(item, where) for key, item in value.items()}
-    if hasattr(value, "tolist"):  # numpy's scalars and arrays
-        return json_values(value.tolist(), where)
-    if isinstance(value, list | tuple):
-        return [json_values(item, where) for item in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, str | int):
-        return value
-    raise BadCodes(f"{where} holds a {type(value).__name__}, which JSON cannot; give numbers, strings, lists and dicts")
+    pid: int | None = None
+
+    def __init__(self, reference: Any, data: Data) -> None:
+        self._reference, self._data = reference, data
+
+    def prepare(self, work: Work, view: Any) -> Mapping[str, Any]:
+        self._work = work
+        return {}
+
+    def fit(self) -> Mapping[str, Any]:
+        self._codes = [self._reference.codes(self._data, seed=seed) for seed in self._work.seeds]
+        return {}
+
+    def take(self, inputs: Inputs) -> None: ...
+
+    def encode(self, index: int) -> Encoded:
+        return Encoded(*self._codes[index])
 
 
 def _failure(error: Exception) -> dict[str, Any]:
-    """Status, reason and traceback of what a learner or dataset raised."""
-    if isinstance(error, NotApplicable):
-        return {"status": "skipped", "reason": str(error), "missing_data": isinstance(error, MissingData)}
-    trace = "".join(traceback.format_exception(error))
-    if isinstance(error, Diverged):
-        return {"status": "diverged", "reason": str(error) or "training diverged", "traceback": trace}
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return {"status": "oom", "reason": f"out of memory: {_one_line(error)}", "traceback": trace}
-    return {"status": "failed", "reason": _one_line(error), "traceback": trace}
+    if isinstance(error, LearningFailed):
+        return error.record
+    if isinstance(error, Malformed):
+        return {"status": "failed", "reason": f"the learner's process sent {error}"}
+    return failure(error)
 
 
 def _divided(spent: Mapping[str, float], n: int) -> dict[str, float]:
@@ -194,23 +205,7 @@ def _divided(spent: Mapping[str, float], n: int) -> dict[str, float]:
     return {name: seconds / n for name, seconds in spent.items()}
 
 
-def checked_codes(codes: Any, n_samples: int, learner: str) -> Codes:
-    """The codes as a finite (n_samples, d) array; raises BadCodes or Diverged with what is wrong."""
-    import numpy as np
-
-    if not isinstance(codes, np.ndarray):
-        raise BadCodes(f"{learner}.encode returned a {type(codes).__name__}, not a numpy array (n, d)")
-    if codes.ndim != 2 or codes.shape[0] != n_samples or codes.shape[1] == 0:
-        raise BadCodes(f"{learner}.encode returned shape {codes.shape} for {n_samples} samples, not ({n_samples}, d)")
-    if not np.issubdtype(codes.dtype, np.floating):
-        raise BadCodes(f"{learner}.encode returned {codes.dtype}, not floats")
-    bad = int(codes.size - np.isfinite(codes).sum())
-    if bad:
-        raise Diverged(f"{bad} of {codes.size} codes are NaN or infinite")
-    return codes
-
-
-def _score(data: Data, encoded: Encoded, spec: RunSpec, found: Registry) -> dict[str, Any]:
+def _score(job: Job, data: Data, encoded: Encoded, spec: RunSpec) -> dict[str, Any]:
     from bench.metrics.base import ScoreInput
     from bench.metrics.evaluate import evaluate
 
@@ -237,21 +232,6 @@ def _score(data: Data, encoded: Encoded, spec: RunSpec, found: Registry) -> dict
             seed=spec.data_seed,
         ),
         full=spec.budget == "paper",
-        plugins={info.name: registry.load(info) for info in found.foreign_metrics()},
+        plugins={info.name: registry.load(info) for info in job.metrics},
     )
     return {name: json_values(asdict(score), f"metric {name}") for name, score in scores.items()}
-
-
-def _save_codes(path: Path, encoded: Encoded) -> None:
-    import numpy as np
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(path, test=encoded.test.astype(np.float32))
-
-
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    name = type(error).__name__
-    if isinstance(error, BadCodes) or name == "BadData":
-        return text
-    return f"{name}: {text}" if text else name

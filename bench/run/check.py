@@ -9,7 +9,7 @@ from typing import Any
 
 from bench import registry
 from bench.api import Data, EvalView, LearnerInfo, NotApplicable, TrainView
-from bench.run.cell import checked_codes
+from bench.run.outcome import checked_codes
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def check_learner(info: LearnerInfo, budget: str = "smoke") -> Iterator[Finding]
         codes = learner.encode(x, aux) if info.aux_at_test else learner.encode(x)
         return checked_codes(codes, len(x), info.name)
 
-    before_view, before_rng = copy.deepcopy(view), _global_rng()
+    before_view, before_rng = copy.deepcopy(view), global_rng()
     try:
         learner = fitted(0)
     except NotApplicable as reason:
@@ -109,7 +109,7 @@ def check_learner(info: LearnerInfo, budget: str = "smoke") -> Iterator[Finding]
     close = np.allclose(part, codes[:7], rtol=1e-3, atol=1e-4 * max(1.0, float(np.abs(codes).max())))
     yield Finding("a sample's code does not depend on the samples beside it", bool(close))
     yield Finding("leaves the view as it was", _same(view, before_view))
-    yield Finding("leaves the global random state alone", _global_rng() == before_rng)
+    yield Finding("leaves the global random state alone", global_rng() == before_rng)
 
 
 def _tried(promise: str, action: Callable[[], str]) -> Finding:
@@ -126,7 +126,7 @@ def _same(first: TrainView, second: TrainView) -> bool:
     return all(np.array_equal(np.asarray(a), np.asarray(b)) for a, b in pairs)
 
 
-def _global_rng() -> tuple[Any, ...]:
+def global_rng() -> tuple[Any, ...]:
     """The states of the generators everybody shares."""
     import random
 

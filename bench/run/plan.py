@@ -12,7 +12,8 @@ from bench import registry as registry_module
 from bench.api import BUDGETS, BadData, DatasetInfo, Info, LearnerInfo, MissingData
 from bench.errors import UsageError, unknown
 from bench.registry import Registry
-from bench.run.spec import RunSpec, derive_seed
+from bench.run.effort import efforts_of
+from bench.run.spec import RunSpec, derive_data_seed, derive_seed
 
 NEED_WORDS = {
     "targets": "targets",
@@ -21,6 +22,7 @@ NEED_WORDS = {
     "binary": "binary targets",
     "truth": "the true latents",
 }
+ONE_FILE = "comes in one file with the dataset, which a judged run does not take: move one of them"
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Selection:
-    """What the user asked for; names may be patterns (``*-causal``), empty means all."""
+    """What the user asked for; names may be patterns (``*-causal``), empty means all.
+
+    salt   of a judged run: goes into the data seeds, see ``spec.derive_data_seed``
+    """
 
     learners: Sequence[str] = ()
     datasets: Sequence[str] = ()
@@ -42,37 +47,46 @@ class Selection:
     device: str = "cpu"
     data_seed: int | None = None
     settings: Sequence[str] = ()
+    threads: int = 1
+    salt: str = ""
+    efforts: Sequence[float] = (1.0,)
 
 
 def plan(selection: Selection, registry: Registry) -> list[Cell]:
     """All cells of the selection, dataset by dataset, repetition by repetition.
 
-    Raises UsageError for unknown names, budgets and parameters.
+    Raises UsageError for unknown names, budgets and parameters, and where effort scales what is no whole number.
     """
     if selection.budget not in BUDGETS:
         raise unknown("budget", selection.budget, BUDGETS)
     learners = [registry.learners[name] for name in _select("learner", selection.learners, registry.learners)]
-    datasets = [registry.datasets[name] for name in _select("dataset", selection.datasets, registry.datasets)]
+    usual = [name for name, info in registry.datasets.items() if not info.on_request or name in selection.datasets]
+    datasets = [registry.datasets[name] for name in _select("dataset", selection.datasets, usual)]
     if not selection.datasets and selection.budget != "smoke":
         datasets = [info for info in datasets if not info.testing]
     settings = parse_settings(selection.settings, registry)
     params = {
         info.name: resolve(info, selection.budget, settings.get(info.name, {})) for info in [*learners, *datasets]
     }
+    for info in learners:
+        for name in info.effort:
+            if not isinstance(params[info.name].get(name, 1), int):
+                raise UsageError(f"{info.origin}: effort of '{info.name}' scales '{name}', which is no whole number")
     unused = sorted(set(settings) - {info.name for info in [*learners, *datasets]})
     if unused:
         raise UsageError(f"--set {unused[0]}.…: '{unused[0]}' is not among the selected learners and datasets")
+    trained = [(learner, effort) for learner in learners for effort in efforts_of(learner, selection.efforts)]
     cells = []
     for data in datasets:
         data_hash, absent = _data_hash(data)
         for repetition in selection.repetitions:
             base = repetition if selection.data_seed is None else selection.data_seed
-            for learner in learners:
+            for learner, effort in trained:
                 spec = RunSpec(
                     learner=learner.name,
                     dataset=data.name,
                     repetition=repetition,
-                    data_seed=derive_seed("data", data.name, base),
+                    data_seed=derive_data_seed(data.name, base, selection.salt),
                     model_seed=derive_seed("model", learner.name, data.name, repetition),
                     budget=selection.budget,
                     device=selection.device,
@@ -81,8 +95,11 @@ def plan(selection: Selection, registry: Registry) -> list[Cell]:
                     learner_params=params[learner.name],
                     dataset_params=params[data.name],
                     data_sha256=data_hash,
+                    threads=selection.threads,
+                    effort=effort,
                 )
-                cells.append(Cell(spec, why_not(learner, data) or absent))
+                shared = selection.salt and learner.origin == data.origin
+                cells.append(Cell(spec, why_not(learner, data) or absent or (ONE_FILE if shared else "")))
     return cells
 
 
@@ -165,16 +182,21 @@ def _convert(text: str, like: Any, where: str) -> Any:
     except json.JSONDecodeError:
         if like is None:
             return text
-        raise UsageError(f"{where}: '{text}' is not a {type(like).__name__}") from None
+        raise _no_value(where, text, like) from None
     if isinstance(like, bool) != isinstance(value, bool) and like is not None and value is not None:
-        raise UsageError(f"{where}: '{text}' is not a {type(like).__name__}")
+        raise _no_value(where, text, like)
     if isinstance(like, int) and isinstance(value, float):
         raise UsageError(f"{where}: '{text}' is not a whole number")
     if isinstance(like, float) and isinstance(value, int):
         return float(value)
     if isinstance(like, int | float) and isinstance(value, str | list | dict):
-        raise UsageError(f"{where}: '{text}' is not a {type(like).__name__}")
+        raise _no_value(where, text, like)
     return value
+
+
+def _no_value(where: str, text: str, like: Any) -> UsageError:
+    words = {bool: "true or false", int: "a whole number", float: "a number"}
+    return UsageError(f"{where}: '{text}' is not {words.get(type(like), f'a JSON {type(like).__name__}')}")
 
 
 def _data_hash(info: DatasetInfo) -> tuple[str, str]:

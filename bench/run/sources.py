@@ -55,6 +55,12 @@ def verify(name: str) -> str:
     return text
 
 
+def private_folders() -> list[Path]:
+    """Folders of data files and of what datasets have computed from them: no learner's business."""
+    folders: list[Path] = _sources().private_folders()
+    return folders
+
+
 def require_known(name: str) -> None:
     """Raise UsageError, with the nearest names, for a source nobody knows."""
     names = [str(row["name"]) for row in list_sources()]

@@ -5,7 +5,7 @@
 A simulated learner scores mean + data_i + model_j + rest_ij (crossed), or mean + data_i + rest_ij (nested), with
 known mean and standard deviations. Each interval is made as for real scores; how often it holds the true mean is
 its coverage. Skewed seeds are 1 − an exponential: mostly a little above average, now and then far below, as
-scores bounded by 1 are.
+scores bounded by 1 are. Failing seeds are normal, and one in ten lies 20 standard deviations below the others.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from bench.statistics.intervals import Interval, Seeds, pair_interval, probability_better, seed_interval
+from bench.statistics.better import probability_better
+from bench.statistics.boards import family_table
+from bench.statistics.intervals import Interval, Seeds, pair_interval, seed_interval
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +25,10 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-Shape = Literal["normal", "skewed"]
+FAILS, FALL = 0.1, 20.0
+"""How often a failing learner fails, and how many of its usual standard deviations it then falls."""
+
+Shape = Literal["normal", "skewed", "failing"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,8 @@ class Design:
         def noise(*size: int) -> Array:
             if self.shape == "skewed":
                 return 1.0 - generator.standard_exponential(size)
+            if self.shape == "failing":
+                return generator.standard_normal(size) + FALL * (FAILS - (generator.random(size) < FAILS))
             return generator.standard_normal(size)
 
         scores = self.data * noise(self.n_data, 1) + self.rest * noise(self.n_data, self.n_model)
@@ -129,6 +136,19 @@ def probability_coverage(design: Design, shift: float, repeats: int, seed: int =
     return hits / repeats
 
 
+def agreement(spread: float, n_seeds: int, repeats: int, seed: int = 0) -> float:
+    """How often a new seed agrees with ``n_seeds`` that all say the same.
+
+    True differences are normal with standard deviation ``spread``, in standard deviations of a seed's difference.
+    """
+    import numpy as np
+
+    generator = np.random.default_rng(seed)
+    seen = spread * generator.standard_normal((repeats, 1)) + generator.standard_normal((repeats, n_seeds + 1))
+    unanimous = (seen[:, :n_seeds] > 0.0).all(axis=1)
+    return float((seen[unanimous, n_seeds] > 0.0).mean())
+
+
 def width_ratios(design: Design, repeats: int, seed: int = 0) -> tuple[float, float]:
     """Median and 95th percentile of the bootstrap's width over the width of the t interval of the same scores."""
     import numpy as np
@@ -141,23 +161,6 @@ def width_ratios(design: Design, repeats: int, seed: int = 0) -> tuple[float, fl
         ratios.append((bootstrap.high - bootstrap.low) / (student.high - student.low))  # type: ignore[operator]
     median, high = np.quantile(ratios, [0.5, 0.95])
     return float(median), float(high)
-
-
-def falsely_behind(n_learners: int, n_seeds: int, repeats: int, seed: int = 0) -> float:
-    """Share of equally good learners that ``shared_ranks`` does not rank first: pairs are not corrected for their
-    number. Scores are the data seed's difficulty, shared by all learners, and independent normal noise.
-    """
-    import numpy as np
-
-    from bench.report.ranking import shared_ranks
-
-    generator = np.random.default_rng(seed)
-    behind = 0
-    for _ in range(repeats):
-        scores = generator.standard_normal((n_learners, n_seeds)) + 3.0 * generator.standard_normal(n_seeds)
-        ranks = shared_ranks({str(k): {(i, i): float(v) for i, v in enumerate(own)} for k, own in enumerate(scores)})
-        behind += sum(rank > 1 for rank in ranks.values())
-    return behind / (repeats * n_learners)
 
 
 SPREADS = ((1.0, 0.0, 0.0), (1.0, 0.0, 1.0), (0.3, 0.0, 1.0), (0.0, 0.0, 1.0))
@@ -173,6 +176,7 @@ def designs() -> list[Design]:
     for shape in ("normal", "skewed"):
         made += [Design(n, 1, False, 1.0, 0.0, 0.0, shape) for n in (3, 5, 10, 20)]
         made.append(Design(10, 10, True, 1.0, 1.0, 1.0, shape))
+    made += [Design(n, 1, False, 1.0, 0.0, 0.0, "failing") for n in (3, 5, 10, 20)]
     return made
 
 
@@ -242,14 +246,17 @@ def width_table(repeats: int) -> str:
     return table(["seeds", "median", "95th percentile"], rows)
 
 
-def rank_table(repeats: int) -> str:
-    """Markdown: how many of k equally good learners are ranked behind another by chance."""
+def agreement_table(repeats: int) -> str:
+    """Markdown: agreement of a new seed by how far apart learners are, and what ``probability_better`` says."""
     from bench.report.markdown import table
 
     rows = [
-        [str(k), *(f"{100 * falsely_behind(k, n, max(1, repeats // k**2)):.1f}" for n in (3, 5, 8))] for k in (2, 5, 20)
+        [f"{spread:g} sd of a seed", *(f"{agreement(spread, n, repeats):.2f}" for n in (3, 5))]
+        for spread in (0.25, 0.5, 1.0, 2.0, 4.0)
     ]
-    return table(["equally good learners", "3 seeds", "5 seeds", "8 seeds"], rows)
+    said = [f"{probability_better({(i, i): 1.0 for i in range(n)}).mean:.2f}" for n in (3, 5)]
+    rows.append(["printed as P(A better)", *said])
+    return table(["true differences of", "after 3 wins of 3", "after 5 wins of 5"], rows)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -260,7 +267,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(coverage_table(repeats))
     print(f"\n{other_table(repeats)}")
     print(f"\nWidth of the bootstrap-t interval over that of the t interval.\n\n{width_table(repeats)}")
-    print(f"\nEqually good learners that are not ranked first, in %.\n\n{rank_table(repeats * 10)}")
+    print(f"\nHow often a new seed agrees with all that were seen.\n\n{agreement_table(repeats * 100)}")
+    print(f"\nWhole boards, in %, {max(1, repeats // 2)} a row.\n\n{family_table(max(1, repeats // 2))}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Statistics over seeds: intervals of a mean, of a paired difference, and the probability of doing better.
+"""Statistics over seeds: intervals of a mean, of a paired difference, of agreement across seeds.
 
 The unit is a seed. A score is known by its (data seed, model seed); how many of each there are, and whether the
 same model seeds were used on every data seed, decides which interval is right. ``seed_interval`` reads that design
@@ -9,7 +9,7 @@ from the scores' names and says which method it used. What each interval covers 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class Interval:
     n        number of independent units it rests on
     method   how it was made and from what, in words
     bounds   (low, high) of an interval that is not symmetric about the mean
+    error, freedom   standard error of the mean and its degrees of freedom; None where one value knows neither
     """
 
     mean: float
@@ -43,6 +44,8 @@ class Interval:
     n: int
     method: str = ""
     bounds: tuple[float, float] | None = None
+    error: float | None = None
+    freedom: float | None = None
 
     @property
     def low(self) -> float | None:
@@ -51,6 +54,11 @@ class Interval:
     @property
     def high(self) -> float | None:
         return self._bound(1, 1.0)
+
+    def negated(self) -> Interval:
+        """The interval of minus the quantity."""
+        bounds = None if self.bounds is None else (-self.bounds[1], -self.bounds[0])
+        return replace(self, mean=-self.mean, bounds=bounds)
 
     def covers(self, value: float) -> bool:
         """Is the value inside? True where there is no interval: nothing is excluded then."""
@@ -75,8 +83,9 @@ def t_interval(values: Sequence[float], level: float = 0.95, method: str = "") -
     method = method or f"t, {array.size} seeds"
     if array.size == 1:
         return Interval(float(array[0]), None, 1, method="one seed")
-    half = t_quantile(0.5 + level / 2, array.size - 1) * array.std(ddof=1) / np.sqrt(array.size)
-    return Interval(float(array.mean()), float(half), int(array.size), method)
+    n, error = int(array.size), float(array.std(ddof=1) / np.sqrt(array.size))
+    half = t_quantile(0.5 + level / 2, n - 1) * error
+    return Interval(float(array.mean()), half, n, method, error=error, freedom=n - 1.0)
 
 
 def seed_interval(
@@ -105,7 +114,7 @@ def seed_interval(
 
     if not scores:
         raise ValueError("an interval needs at least one value")
-    rows, columns, values = _design(scores)
+    rows, columns, values = design(scores)
     n_data, n_model = int(rows.max()) + 1, int(columns.max()) + 1
     if len(values) == 1:
         return Interval(float(values[0]), None, 1, method="one seed")
@@ -129,8 +138,10 @@ def seed_interval(
         table[rows, columns] = values
         return _bootstrap(table, level, seed, f"bootstrap, {shape}")
     mean, variance, freedom = crossed_variance(rows, columns, values)
-    half = t_quantile(0.5 + level / 2, freedom) * np.sqrt(variance)
-    return Interval(mean, float(half), min(n_data, n_model), f"t, {shape}, {freedom:.1f} degrees of freedom")
+    error = float(np.sqrt(variance))
+    half = t_quantile(0.5 + level / 2, freedom) * error
+    words = f"t, {shape}, {freedom:.1f} degrees of freedom"
+    return Interval(mean, half, min(n_data, n_model), words, error=error, freedom=freedom)
 
 
 def crossed_variance(rows: NDArray[np.intp], columns: NDArray[np.intp], values: Array) -> tuple[float, float, float]:
@@ -182,32 +193,9 @@ def pair_interval(values: Mapping[Seeds, float], level: float = 0.95) -> Interva
         return Interval(mean, None, len(units), method=f"{len(units)} seeds, one pair")
     without = np.array([np.mean(part) for part in kept])
     variance = (len(units) - 1) / len(units) * float(np.sum((without - without.mean()) ** 2))
-    half = t_quantile(0.5 + level / 2, len(units) - 1) * np.sqrt(variance)
-    return Interval(mean, float(half), len(units), f"jackknife, pairs of {len(units)} seeds")
-
-
-def probability_better(wins: Mapping[Seeds, float], level: float = 0.95) -> Interval:
-    """P(A > B) on a new data seed and new model seeds, from {(data seed, model seed): 1 won, ½ tied, 0 lost}.
-
-    The mean and the equal-tailed interval of a Beta(½ + k, ½ + n − k) distribution (Jeffreys; Brown, Cai, DasGupta
-    2001): three wins of three give 0.88, not 1. The n trials are the data seeds, each with its share of wins, as
-    cells of one data seed are alike; with one data seed its model seeds; in a crossing the fewer of the two.
-    Raises ValueError for no cells.
-    """
-    import numpy as np
-    from scipy.special import betaincinv
-
-    if not wins:
-        raise ValueError("a probability needs at least one paired cell")
-    rows, columns, values = _design(wins)
-    n_data, n_model = int(rows.max()) + 1, int(columns.max()) + 1
-    share = float(np.mean(np.bincount(rows, values) / np.bincount(rows)))
-    crossed = len(values) > n_model > 1
-    n = n_model if n_data == 1 else min(n_data, n_model) if crossed else n_data
-    above, below = 0.5 + n * share, 0.5 + n * (1.0 - share)
-    low, high = (float(betaincinv(above, below, tail)) for tail in (0.5 - level / 2, 0.5 + level / 2))
-    mean = above / (n + 1.0)
-    return Interval(mean, max(high - mean, mean - low), n, f"Jeffreys, {n} seeds", bounds=(low, high))
+    n, error = len(units), float(np.sqrt(variance))
+    half = t_quantile(0.5 + level / 2, n - 1) * error
+    return Interval(mean, half, n, f"jackknife, pairs of {n} seeds", error=error, freedom=n - 1.0)
 
 
 def t_quantile(probability: float, freedom: float) -> float:
@@ -217,7 +205,7 @@ def t_quantile(probability: float, freedom: float) -> float:
     return float(stdtrit(freedom, probability))
 
 
-def _design(scores: Mapping[Seeds, float]) -> tuple[NDArray[np.intp], NDArray[np.intp], Array]:
+def design(scores: Mapping[Seeds, float]) -> tuple[NDArray[np.intp], NDArray[np.intp], Array]:
     """(n,) index of the data seed, of the model seed, and the value of each score."""
     import numpy as np
 
@@ -250,13 +238,15 @@ def _bootstrap(table: Array, level: float, seed: int, method: str) -> Interval:
     drawn = table[drawn_rows[:, :, None], drawn_columns[:, None, :]]
     shifts, errors = drawn.mean(axis=(1, 2)) - mean, _errors(drawn)
     if error == 0.0:
-        return Interval(mean, 0.0, n_data, method, bounds=(mean, mean))
+        return Interval(mean, 0.0, n_data, method, bounds=(mean, mean), error=0.0, freedom=n_data - 1.0)
     # a draw that repeats one seed only has no error of its own: it lies beyond every quantile, on its side
     flat = errors <= 1e-12 * error
     ratios = np.sort(np.where(flat, np.copysign(np.inf, shifts), shifts / np.where(flat, 1.0, errors)))
     tail = round((DRAWS + 1) * (0.5 - level / 2)) - 1
     low, high = mean - float(ratios[-tail - 1]) * error, mean - float(ratios[tail]) * error
-    return Interval(mean, max(high - mean, mean - low), n_data, method, bounds=(low, high))
+    freedom = (min(n_data, n_model) if n_model > 1 else n_data) - 1.0
+    half = max(high - mean, mean - low)
+    return Interval(mean, half, n_data, method, bounds=(low, high), error=error, freedom=freedom)
 
 
 def _errors(tables: Array) -> Array:

@@ -87,7 +87,7 @@ class TrainingResult:
     """steps              steps taken
     best_step            (E) the step whose state was kept
     validation_loss      (E) the loss there; nan without validation rows
-    curve                validation losses, one list a member, at the evaluated steps
+    curve                validation losses, one list a member, at the steps ``evaluated_at``
     diverged             (E) True where a member left the finite numbers
     """
 
@@ -96,6 +96,7 @@ class TrainingResult:
     validation_loss: list[float]
     curve: list[list[float]]
     diverged: list[bool]
+    evaluated_at: list[int]
 
     def history(self, index: int = 0) -> dict[str, Any]:
         """JSON values on one member, for a learner's ``history_``."""
@@ -105,6 +106,9 @@ class TrainingResult:
             "best_step": self.best_step[index],
             "validation_loss": loss if math.isfinite(loss) else None,
             "validation_curve": [round(value, 6) for value in self.curve[index] if math.isfinite(value)],
+            "evaluated_at": [
+                step for step, v in zip(self.evaluated_at, self.curve[index], strict=True) if math.isfinite(v)
+            ],
             "diverged": self.diverged[index],
         }
 
@@ -308,6 +312,7 @@ class _Tracker:
         self.active = torch.ones(members, dtype=torch.bool, device=device)
         self._finite = self.active
         self._curve: list[Tensor] = []
+        self._evaluated_at: list[int] = []
         self._state = self._snapshot()
 
     def _snapshot(self) -> list[Tensor]:
@@ -319,6 +324,7 @@ class _Tracker:
     def update(self, step: int, judged: Tensor, finite: Tensor) -> None:
         self._finite = finite
         self._curve.append(judged)
+        self._evaluated_at.append(step)
         if step < self._options.choose_after * self._options.steps:
             return
         # Without validation rows the latest finite state is the best one.
@@ -353,4 +359,5 @@ class _Tracker:
             validation_loss=[v if math.isfinite(v) else math.nan for v in self._best.tolist()],
             curve=curve,
             diverged=(~self._finite).tolist(),
+            evaluated_at=self._evaluated_at,
         )

@@ -48,13 +48,14 @@ def test_run_report_and_resume(bench: Run, tmp_path: Path) -> None:
 
     report = bench("report", "--out", "r", "--to", "board")
     assert report.returncode == 0, report.stderr
-    text = (tmp_path / "board" / "README.md").read_text()
+    text = "".join((tmp_path / "board" / name).read_text() for name in ("README.md", "linear-causal.md"))
     for row in ("*raw*", "*pca*", "*oracle*", "*random-unmixing*"):
         assert row in text
     assert "8 cells: 8 done" in text
     from_file = bench("report", "--out", "board/records.jsonl", "--to", "board2")
     assert from_file.returncode == 0, from_file.stderr
-    assert (tmp_path / "board2" / "README.md").read_text() == text
+    for name in ("README.md", "linear-causal.md", "index.html", "records.csv"):
+        assert (tmp_path / "board2" / name).read_text() == (tmp_path / "board" / name).read_text()
 
 
 def test_same_spec_and_seed_give_identical_metrics(bench: Run, tmp_path: Path) -> None:
@@ -97,12 +98,12 @@ def test_every_way_to_fail_costs_one_cell(bench: Run, tmp_path: Path) -> None:
     # the board of a plugin needs the plugin
     report = bench("report", "--out", "r", "--to", "board", "--plugin", TOY)
     assert report.returncode == 0, report.stderr
-    text = (tmp_path / "board" / "README.md").read_text()
+    text = (tmp_path / "board" / "toy.md").read_text()
     for name, (state, reason) in expected.items():
         assert name in text
         if state not in ("ok", "skipped"):
             assert f"1 {state} of 1: {reason}" in text
-    assert "n/a: needs class labels, which the data has not" in text
+    assert "- needs class labels, which the data has not: `toy-labels`" in text
 
 
 def test_interrupted_run_resumes(tmp_path: Path) -> None:
@@ -203,7 +204,7 @@ def test_real_data_runs(bench: Run, tmp_path: Path, real_data: Path, dataset: st
     assert len(data["sha256"]) == 64  # type: ignore[index]
     assert data["rows"] > 1000  # type: ignore[index]
     assert bench("report", "--out", "r", "--to", "board").returncode == 0
-    text = (tmp_path / "board" / "README.md").read_text()
+    text = (tmp_path / "board" / f"{dataset}.md").read_text()
     assert f"{data['rows']:,}" in text  # type: ignore[index]
     assert "consistency" in text
     # one seed's codes agree with the other's far better than chance for a deterministic linear learner

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from bench.statistics.boards import board_errors
 from bench.statistics.coverage import (
     Design,
     coverage,
-    falsely_behind,
     naive,
     pair_coverage,
     percentile,
@@ -73,11 +73,31 @@ def test_the_published_table_is_what_the_command_prints() -> None:
         assert row[3] == f"{100 * coverage(design, seed_interval, REPEATS):.1f}"
 
 
-def test_equal_learners_are_seldom_ranked_behind() -> None:
-    share = falsely_behind(5, 3, repeats=400)
-    print(f"5 equal learners, 3 seeds: {share:.3f} ranked behind")
-    # 2.5 % a pair, four pairs each; not independent
-    assert 0.05 <= share <= 0.11
+@pytest.mark.parametrize("noise", ["normal", "skewed"])
+@pytest.mark.parametrize(("n_learners", "repeats"), [(14, 400), (26, 150)])
+@pytest.mark.parametrize("n_seeds", [3, 5])
+def test_equal_learners_are_told_apart_on_five_boards_of_a_hundred_at_most(noise, n_learners, n_seeds, repeats) -> None:
+    found = board_errors(n_learners, n_seeds, repeats, noise=noise)
+    print(f"{n_learners} equal learners, {n_seeds} {noise} seeds: {found}")
+    # two standard errors of 5 %; the full table, 1000 boards a row, holds 5 % itself
+    assert found.separated <= 0.05 + 2 * (0.05 * 0.95 / repeats) ** 0.5
+    assert found.behind < 0.01
+    if n_seeds == 5:
+        assert found.found > (0.6 if noise == "normal" else 0.15), "3 standard deviations of a score apart"
+
+
+def test_two_learners_alone_are_not_corrected() -> None:
+    found = board_errors(2, 5, 2000)
+    print(f"2 equal learners, 5 seeds: {found}")
+    assert 0.035 <= found.separated <= 0.065  # three standard errors
+    assert found.found > 0.9
+
+
+def test_the_published_boards_are_those_that_the_command_prints() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "statistics.md").read_text(encoding="utf-8")
+    found = board_errors(2, 3, 1000)
+    row = f"| normal | 2 | 3 | {100 * found.separated:.1f} | {100 * found.behind:.1f} | {100 * found.found:.1f} |"
+    assert row in text
 
 
 def test_skewed_seeds_are_covered_by_the_bootstrap_of_ten_and_not_by_t() -> None:

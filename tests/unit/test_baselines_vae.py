@@ -133,6 +133,8 @@ def tiny_network(full: bool, prior: Any = None) -> tuple[VariationalNetwork, dic
         decoder_variance=0.05,
         anneal=0.5,
     )
+    if isinstance(model, NonFactorisedNetwork):
+        model.joined = True
     return model, {"x": Streams([2], "x").normal(6, 3), "aux": torch.tensor([[0, 1, 2, 0, 1, 2]])}
 
 
@@ -237,6 +239,23 @@ def test_validation_bound_of_a_gaussian_family_is_the_evidence_lower_bound() -> 
     entropy = 0.5 * (log_s + 1 + math.log(2 * math.pi)).sum(-1)
     nll = model.reconstruction(twice["x"], z, model.log_noise(1.0))
     torch.testing.assert_close(ours, nll.mean(-1) - 2.0 * (log_p.mean(-1) + entropy.mean(-1)), rtol=0, atol=2e-3)
+
+
+def test_before_its_codes_are_joined_icarls_bound_is_that_of_ivae() -> None:
+    aux = Auxiliary(n_categories=3, n_features=0)
+    prior = ExponentialFamily(aux, 2, Streams([3], "p"), units=4, free_coupling=False, n_targets=0, hidden=4)
+    prior.table.weight.data = Streams([4], "t").normal(3, 4)
+    model, rows = tiny_network(True, prior)
+    gaussian = ConditionalPrior(aux, 2, Streams([3], "p"), n_targets=0, learn_mean=True, hidden=4, activation="tanh")
+    linear, log_precision = prior.table.weight.data.chunk(2, dim=-1)
+    gaussian.table.weight.data = torch.cat([linear / log_precision.exp(), -log_precision], dim=-1)
+    mean, log_s, variance, _ = model.sample(rows, Streams([9], "noise"))
+    ours, theirs = (p.divergence(rows, mean, log_s, variance) for p in (prior, gaussian))
+    torch.testing.assert_close(ours, theirs)
+    model.joined = False
+    other = model.bound(Batch(rows, Streams([9], "noise"), 1.0))
+    model.prior = gaussian
+    torch.testing.assert_close(model.bound(Batch(rows, Streams([9], "noise"), 1.0)), other)
 
 
 def test_the_bound_leaves_the_unnormalised_prior_to_score_matching() -> None:

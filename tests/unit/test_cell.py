@@ -11,7 +11,8 @@ import pytest
 
 from bench.api import Diverged, MissingData, NotApplicable
 from bench.registry import Registry, discover
-from bench.run.cell import BadCodes, _failure, checked_codes, json_values, run_cells
+from bench.run.cell import job_of, run_cells
+from bench.run.outcome import BadCodes, checked_codes, failure, json_values
 from bench.run.spec import RunSpec
 
 TOY = Path(__file__).parent.parent / "end_to_end" / "plugins" / "toy.py"
@@ -26,8 +27,12 @@ def toy_spec(learner: str, repetition: int = 0, **params: Any) -> RunSpec:
     return RunSpec(learner, "toy", repetition, 5, 100 + repetition, "smoke", learner_params=params)
 
 
+def records_of(specs: list[RunSpec], found: Registry) -> list[dict[str, Any]]:
+    return [outcome.record for outcome in run_cells(job_of(specs, found))]
+
+
 def test_a_record_has_all_a_reader_needs(found: Registry, tmp_path: Path) -> None:
-    (record,) = run_cells([toy_spec("toy-copy")], found, progress=lambda fraction, text: None)
+    (record,) = records_of([toy_spec("toy-copy")], found)
     assert record["status"] == "ok"
     assert set(record["phases"]) == {"load", "fit", "encode", "score"}
     assert {"baseline_mib", "fit_peak_mib", "peak_mib"} <= set(record["memory"])
@@ -38,13 +43,13 @@ def test_a_record_has_all_a_reader_needs(found: Registry, tmp_path: Path) -> Non
 
 
 def test_the_message_of_an_error_is_one_line_and_the_traceback_is_kept(found: Registry) -> None:
-    (record,) = run_cells([toy_spec("toy-raises")], found, progress=lambda fraction, text: None)
+    (record,) = records_of([toy_spec("toy-raises")], found)
     assert (record["status"], record["reason"]) == ("failed", "ValueError: no luck today")
     assert 'raise ValueError("no luck' in record["traceback"]
 
 
 def test_a_wrong_parameter_fails_its_cell(found: Registry) -> None:
-    (record,) = run_cells([toy_spec("toy-copy", nonsense=1)], found, progress=lambda fraction, text: None)
+    (record,) = records_of([toy_spec("toy-copy", nonsense=1)], found)
     assert record["status"] == "failed"
     assert "nonsense" in record["reason"]
 
@@ -61,8 +66,8 @@ def test_a_wrong_parameter_fails_its_cell(found: Registry) -> None:
     ],
 )
 def test_errors_become_statuses(error: Exception, status: str) -> None:
-    assert _failure(error)["status"] == status
-    assert _failure(error)["reason"]
+    assert failure(error)["status"] == status
+    assert failure(error)["reason"]
 
 
 def test_values_json_cannot_hold() -> None:
@@ -97,8 +102,8 @@ def test_seeds_fitted_together_score_as_alone() -> None:
         )
         for seed in range(3)
     ]
-    together = list(run_cells(specs, found, progress=lambda fraction, text: None))
-    alone = [record for spec in specs for record in run_cells([spec], found, progress=lambda fraction, text: None)]
+    together = records_of(specs, found)
+    alone = [record for spec in specs for record in records_of([spec], found)]
     assert [record["status"] for record in together] == ["ok"] * 3, together[0]["reason"]
     for first, second in zip(together, alone, strict=True):
         assert first["spec"] == second["spec"]

@@ -7,10 +7,8 @@ import pytest
 
 from bench import registry
 from bench.api import Data, LearnerInfo
-from bench.run.cell import encode, fit
 from bench.run.check import check_learner, small_data
-from bench.run.meter import Meter
-from bench.run.spec import RunSpec
+from bench.run.learning import Inputs, Learning, Work
 
 FOUND = registry.discover()
 LEARNERS = [name for name, info in FOUND.learners.items() if "truth" not in info.needs]
@@ -26,9 +24,13 @@ def test_learner_keeps_the_contract(name: str) -> None:
 
 def codes_of(info: LearnerInfo, data: Data) -> list[np.ndarray]:
     params = registry.parameters(info) | dict(info.budgets.get("smoke", {}))
-    spec = RunSpec(info.name, "small", 0, 1, 2, "smoke", learner_params=params)
-    (learner,) = fit(info, registry.load(info), [spec], data, lambda fraction, text: None)
-    encoded = encode(info, learner, data, Meter())
+    if "truth" in info.needs:
+        return list(registry.load(info)(**params).codes(data, seed=2)[:2])
+    learning = Learning()
+    learning.prepare(Work(info, params, [2]), data.train)
+    learning.fit()
+    learning.take(Inputs(data.eval.x_test, data.eval.aux_test))
+    encoded = learning.encode(0)
     return [encoded.train, encoded.test]
 
 

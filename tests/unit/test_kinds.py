@@ -8,7 +8,7 @@ import pytest
 
 from bench import registry
 from bench.api import NotApplicable
-from bench.run.cell import checked_codes
+from bench.run.outcome import checked_codes
 from bench.run.plan import why_not
 from bench.toolkit.encoders import decoder
 from bench.toolkit.inputs import content_hash, flat, kind_of

@@ -38,9 +38,18 @@ def arrays(request):
     return z[:n], codes[:n], z[n:], codes[n:]
 
 
-@pytest.mark.parametrize(("kind", "correlate"), [("pearson", pearsonr), ("spearman", spearmanr)])
-def test_mcc_is_the_textbook_one_with_the_matching_of_the_training_set(arrays, kind, correlate):
+@pytest.fixture
+def scored(arrays):
+    """The same with the columns of the codes that are scored: at most as many as factors (tests/unit/test_width.py)."""
     z, codes, z_test, codes_test = arrays
+    kept = pairs(*arrays).kept
+    assert len(kept) == min(z.shape[1], codes.shape[1])
+    return z, codes[:, kept], z_test, codes_test[:, kept]
+
+
+@pytest.mark.parametrize(("kind", "correlate"), [("pearson", pearsonr), ("spearman", spearmanr)])
+def test_mcc_is_the_textbook_one_with_the_matching_of_the_training_set(arrays, scored, kind, correlate):
+    z, codes, z_test, codes_test = scored
     train = np.array([[correlate(a, b)[0] for b in codes.T] for a in z.T])
     rows, columns = linear_sum_assignment(-np.abs(train))
     signed = [
@@ -57,8 +66,8 @@ def test_tied_values_share_their_rank():
     assert value == pytest.approx(sign * spearmanr(z[100:, 0], codes[100:, 0])[0], abs=1e-12)
 
 
-def test_linear_r2_and_weak_mcc_are_those_of_scikit_learn(arrays):
-    z, codes, z_test, codes_test = arrays
+def test_linear_r2_and_weak_mcc_are_those_of_scikit_learn(arrays, scored):
+    z, codes, z_test, codes_test = scored
     predicted = LinearRegression().fit(codes, z).predict(codes_test)
     assert linear_r2(*arrays) == pytest.approx(r2_score(z_test, predicted), abs=1e-9)
     by_factor = [pearsonr(a, b)[0] for a, b in zip(predicted.T, z_test.T, strict=True)]
@@ -74,7 +83,8 @@ def test_dci_is_that_of_least_squares_importances(arrays):
     found = dci(*arrays)
     assert found.d == pytest.approx(d, abs=1e-9)
     assert found.c == pytest.approx(c, abs=1e-9)
-    assert found.i == pytest.approx(linear_r2(*arrays), abs=1e-12)
+    predicted = LinearRegression().fit(arrays[1], arrays[0]).predict(arrays[3])
+    assert found.i == pytest.approx(r2_score(arrays[2], predicted), abs=1e-9)
 
 
 def test_causal_f1_is_that_of_scikit_learn_after_the_matching():

@@ -55,7 +55,7 @@ def test_settings_reach_learners_and_datasets(found: Registry) -> None:
         ({"datasets": ["linear-casual"]}, "unknown dataset 'linear-casual'; did you mean linear-causal"),
         ({"budget": "standart"}, "unknown budget 'standart'; did you mean standard"),
         ({"settings": ["linear-causal.noice=1"]}, "unknown parameter of linear-causal: 'noice'; did you mean noise"),
-        ({"settings": ["linear-causal.d=abc"]}, "'abc' is not a int"),
+        ({"settings": ["linear-causal.d=abc"]}, "'abc' is not a whole number"),
         ({"settings": ["linear-causal.d=2.5"]}, "'2.5' is not a whole number"),
         ({"settings": ["nonsense"]}, "write LEARNER.PARAM=VALUE"),
         ({"settings": ["qm9.max_rows=5"]}, "'qm9' is not among the selected"),

@@ -113,3 +113,31 @@ def test_our_datasets_package_wins_over_the_popular_one(tmp_path: Path) -> None:
     import datasets
 
     assert Path(str(datasets.__file__)).parent == root / "datasets"
+
+
+def test_an_entry_point_that_leads_nowhere_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module inside a package; one where nothing is registered; one that is not there."""
+    package = tmp_path / "mine_package"
+    package.mkdir()
+    (package / "__init__.py").write_text("from .impl import Mine as Public\n")
+    (package / "impl.py").write_text(LEARNER.format(name="re-exported", more=""))
+    (tmp_path / "nothing_here.py").write_text("class Empty: ...\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    points = {("mine_package.impl", "Mine"), ("nothing_here", "Empty"), ("not_installed_at_all", "X")}
+    monkeypatch.setattr(registry, "_entry_points", lambda: points)
+    found = registry.discover()
+    assert found.learners["re-exported"].origin == "mine_package.impl"
+    assert "nothing is decorated with @learner" in found.broken["nothing_here:Empty"]
+    assert found.broken["not_installed_at_all"] == "entry point names a module that is not installed"
+
+
+def test_a_re_export_of_a_package_leads_to_its_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "other_package"
+    package.mkdir()
+    (package / "__init__.py").write_text("from other_package.impl import Mine as Public\n")
+    (package / "impl.py").write_text(LEARNER.format(name="from-afar", more=""))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(registry, "_entry_points", lambda: {("other_package", "Public")})
+    info = registry.discover().learners["from-afar"]
+    assert (info.origin, info.attribute) == ("other_package.impl", "Mine")
+    assert registry.load(info)().__class__.__name__ == "Mine"

@@ -55,7 +55,8 @@ def test_a_row_to_compare_with_is_no_success() -> None:
     beside = PaperSetting("t", "pca", "linear-causal", "mcc", "", "", expect=())
     assert verdict(beside, [0.99], complete=True) == "shown for comparison"
     text = markdown([(Trial(beside, []), [record(0.99)])], quick=False)
-    assert "**1 shown for comparison**" in text
+    assert "- 1 shown for comparison" in text
+    assert "reproduced**" not in text
 
 
 def test_an_expectation_nobody_can_read_is_an_error() -> None:
@@ -67,17 +68,34 @@ def test_an_expectation_nobody_can_read_is_an_error() -> None:
 def test_table_shows_reference_ours_ratio_and_failures() -> None:
     trial = Trial(SETTING, [])
     text = markdown([(trial, [record(0.93), record(0.95)]), (trial, [record(None, "failed"), None])], quick=False)
-    good, bad = [line for line in text.splitlines() if line.startswith("| TCL")]
+    bad, good = [line for line in text.splitlines() if "| TCL" in line]
     assert "0.93 (a paper, table 1)" in good
     assert "0.940 ± 0.127" in good
     assert "0.930 to 0.950, n=2" in good
     assert "10 (0.1×)" in good
-    assert good.rstrip(" |").endswith("reproduced")
+    assert good.startswith("| reproduced ")
     assert "failed: why not" in bad
-    assert "- **1 reproduced, 1 failed**" in text
+    assert "- **1 of 2 reproduced** where the reference is this suite's aim\n- 1 failed\n" in text
+    assert text.index("## Not reproduced") < text.index("## Reproduced: this suite's aim")
     assert "code at `abc`" in text
     assert "not judged" in markdown([(trial, [record(0.1)])], quick=True)
     assert "not finished: 1 of 2 seeds run" in markdown([(trial, [record(0.95), None])], quick=False)
+
+
+def test_verdicts_are_counted_apart_by_what_the_reference_is() -> None:
+    printed, measured = replace(SETTING, evidence="paper"), replace(SETTING, evidence="program")
+    rows = [(Trial(printed, []), [record(0.95)]), (Trial(measured, []), [record(0.95)])]
+    text = markdown([*rows, (Trial(measured, []), [record(0.1)])], quick=False)
+    assert "- **1 of 1 reproduced** where the reference is a paper's number" in text
+    assert "- **1 of 2 reproduced** where the reference is a released program's, measured" in text
+    assert "## Reproduced: a paper's number" in text
+
+
+def test_a_share_of_a_pass_is_set_against_no_program() -> None:
+    shared = {**record(0.95), "fitted_together": 5}
+    text = markdown([(Trial(SETTING, []), [shared])], quick=False)
+    assert "10<br>share of 5 fits" in text
+    assert "×)" not in text
 
 
 def test_every_declared_setting_can_be_planned() -> None:

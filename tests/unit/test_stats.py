@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
+from bench.statistics.better import MARGIN, probability_better, win
+from bench.statistics.failures import failures, unseen
 from bench.statistics.intervals import (
     Interval,
     pair_interval,
-    probability_better,
     seed_interval,
     t_interval,
     t_quantile,
@@ -179,16 +180,37 @@ def test_jackknife_of_additive_pairs_is_the_t_interval_of_the_seeds() -> None:
 
 def test_three_wins_of_three_are_no_certainty() -> None:
     found = probability_better({(i, i): 1.0 for i in range(3)})
-    assert found.mean == pytest.approx(3.5 / 4)
+    assert found.mean == pytest.approx(5 / 7)
     assert found.low == pytest.approx(scipy_stats.beta.ppf(0.025, 3.5, 0.5), abs=1e-10)
     assert found.high == pytest.approx(scipy_stats.beta.ppf(0.975, 3.5, 0.5), abs=1e-10)
     assert found.covers(0.5)
 
 
+def test_differences_within_the_margin_are_ties() -> None:
+    assert [win(d) for d in (1e-6, -1e-6, MARGIN, 0.0)] == [0.5] * 4
+    assert (win(2 * MARGIN), win(-2 * MARGIN)) == (1.0, 0.0)
+    assert win(1e-6, margin=0.0) == 1.0
+
+
+def test_failures_are_counted_beside_the_median() -> None:
+    found = failures([0.95, None, 0.96, 0.40, 0.94])
+    assert (found.n, found.n_failed, found.median) == (5, 2, pytest.approx(0.945))
+    assert found.rate.mean == pytest.approx(0.4)
+    assert found.rate.high == pytest.approx(scipy_stats.beta.ppf(0.975, 2.5, 3.5))
+    assert found.sentence().startswith("2 of 5 seeds failed, median 0.945; the failure rate may be up to 0.79.")
+    spotless = failures([0.9, 0.91, 0.92])
+    assert (spotless.n_failed, spotless.rate.low) == (0, pytest.approx(0.0, abs=1e-3))
+    assert "one in ten stays unseen with probability 0.73" in spotless.sentence()
+    assert unseen(0.1, 3) == pytest.approx(0.729)
+    assert failures([None, None]).median is None
+    with pytest.raises(ValueError, match="at least one seed"):
+        failures([])
+
+
 def test_ties_are_half_a_win_and_cells_of_one_data_seed_are_one_trial() -> None:
     assert probability_better({(0, 0): 0.5, (1, 1): 0.5}).mean == pytest.approx(0.5)
     many = probability_better({(i, (i, j)): 1.0 for i in range(5) for j in range(3)})
-    assert (many.n, many.mean) == (5, pytest.approx(5.5 / 6))
+    assert (many.n, many.mean) == (5, pytest.approx(7 / 9))
     assert probability_better({(i, j): 1.0 for i in range(5) for j in range(3)}).n == 3
     assert probability_better({(0, j): 1.0 for j in range(4)}).n == 4
 

@@ -49,7 +49,7 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
 
 
 def test_no_results_says_how_to_make_some(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="python -m bench run --out"):
+    with pytest.raises(UsageError, match="python -m bench run --all --out"):
         Store(tmp_path / "nothing")
 
 

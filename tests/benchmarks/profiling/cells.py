@@ -11,7 +11,6 @@ import resource
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -24,27 +23,28 @@ TRIVIAL = {"raw": "no torch", "untrained": "torch"}
 def overheads(learner: str, n_cells: int) -> dict[str, Any]:
     """Wall seconds of the first and of each later cell beyond its own phases, and their largest peak memory."""
     from bench import registry
+    from bench.run.cell import job_of
     from bench.run.executors import local
+    from bench.run.executors.imports import foreign_imports
+    from bench.run.executors.pool import Pool
     from bench.run.plan import Selection, plan
-    from bench.run.store import Store
 
     found = registry.discover()
     selection = Selection([learner], ["linear-causal"], repetitions=range(n_cells), budget="smoke")
-    specs = [cell.spec for cell in plan(selection, found)]
-    # `bench run` has imported the plugins' packages by then too; what counts is a cell's process
-    preload = ["bench.run.cell", "bench.metrics.evaluate", found.learners[learner].origin]
+    jobs = [job_of([cell.spec], found) for cell in plan(selection, found)]
+    # `bench run` has imported the plugins' packages by then too; what counts is a cell's processes
+    preload = ["bench.run.cell", "bench.metrics.evaluate", *foreign_imports([found.learners[learner].origin])]
     preload.append(found.datasets["linear-causal"].origin)
     spent, peaks, statuses = [], [], []
-    with tempfile.TemporaryDirectory() as folder:
+    with Pool() as pool:
         last = time.perf_counter()
-        store, limits = Store(folder, create=True), local.Limits(120, 2048)
-        outcomes = local.run([[spec] for spec in specs], store, jobs=1, limits=limits, preload=preload)
-        for _, record in outcomes:
+        pool.preload(preload)
+        for outcome in local.run(jobs, pool, at_once=1, limits=local.Limits(120, 2048)):
             now = time.perf_counter()
-            own = sum(phase["wall_s"] for phase in record["phases"].values())
+            own = sum(phase["wall_s"] for phase in outcome.record["phases"].values())
             spent.append(now - last - own)
-            peaks.append(record["memory"]["peak_mib"])
-            statuses.append(record["status"])
+            peaks.append(outcome.record["memory"]["peak_mib"])
+            statuses.append(outcome.record["status"])
             last = now
     return {"first_s": spent[0], "later_s": spent[1:], "peak_mib": max(peaks), "statuses": statuses}
 
@@ -87,8 +87,8 @@ def cells(quick: bool) -> dict[str, Any]:
             {"caption": "", "columns": ["command", "wall s", "CPU s"], "rows": rows},
             {
                 "caption": "A cell's wall time beyond loading, fitting, encoding and scoring. The first cell of a run"
-                " starts the fork server, which imports what the cells need; later ones are forked from it.",
-                "columns": ["cell", "first, wall s", "each later one, wall s", "peak MiB of its process"],
+                " starts the process that imports what the cells need; all are forked from it.",
+                "columns": ["cell", "first, wall s", "each later one, wall s", "peak MiB of its learner"],
                 "rows": cell_rows,
             },
         ],

@@ -1,0 +1,90 @@
+"""Kills a run again and again without a warning, and counts what it leaves: processes, files, records.
+
+``python -m tests.end_to_end.kill_loop 200`` prints JSON; the suite does a few rounds. The moments of the kills are
+drawn from a generator, between the start of the run and its end; the same results folder goes through all rounds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PLUGINS = ROOT / "tests" / "end_to_end" / "plugins"
+MARK = "left-behind-by-a-learner"
+LEARNERS = "raw,pca,bad-children,bad-pool,toy-copy,toy-slow"
+
+
+def command(out: Path) -> list[str]:
+    words = ["run", "--learners", LEARNERS, "--datasets", "toy", "--budget", "smoke", "--seeds", "0-1", "--jobs", "2"]
+    words += ["--plugin", str(PLUGINS / "toy.py"), "--plugin", str(PLUGINS / "hostile.py"), "--out", str(out)]
+    return [sys.executable, "-m", "bench", *words]
+
+
+def alive(*marks: str) -> list[str]:
+    """Command lines of processes that carry one of the marks."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            words = " ".join(process.cmdline())
+        except psutil.Error:
+            continue
+        if any(mark in words for mark in marks):
+            found.append(words[:120])
+    return found
+
+
+def scores(out: Path) -> dict[str, Any]:
+    found = {}
+    for path in sorted((out / "runs").glob("*.json")):
+        record = json.loads(path.read_text())
+        found[path.name] = (record["status"], record.get("metrics"))
+    return found
+
+
+def rounds(count: int, seed: int = 0) -> dict[str, Any]:
+    """Kill ``count`` runs, then let one end; what was left a second after each kill, and whether the records agree."""
+    rng = random.Random(seed)
+    counts = {"kills": 0, "kills after the end": 0, "live processes": 0, "entries left": 0}
+    with tempfile.TemporaryDirectory(prefix="k", dir="/tmp") as name:
+        folder = Path(name)
+        scratch, out, whole = folder / "t", folder / "r", folder / "whole"
+        scratch.mkdir()
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(scratch)}
+        start = time.monotonic()
+        subprocess.run(command(whole), cwd=folder, env=environment, check=True, capture_output=True)
+        longest = time.monotonic() - start
+        for _ in range(count):
+            process = subprocess.Popen(
+                [*command(out), "--fresh"],
+                cwd=folder,
+                env=environment,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            try:
+                process.wait(timeout=rng.uniform(0.05, 1.0) * longest)
+                counts["kills after the end"] += 1
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGKILL)
+                counts["kills"] += 1
+            process.wait()
+            time.sleep(1.0)
+            counts["live processes"] += len(alive(MARK, str(scratch)))
+            counts["entries left"] += len(list(scratch.iterdir()))
+        subprocess.run(command(out), cwd=folder, env=environment, check=True, capture_output=True)
+        return {**counts, "records as without kills": scores(out) == scores(whole), "cells": len(scores(whole))}
+
+
+if __name__ == "__main__":
+    print(json.dumps(rounds(int(sys.argv[1])), indent=1))

@@ -1,0 +1,90 @@
+"""Effort scales what a learner declares; convergence is judged by the learner's own loss."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.api import LearnerInfo
+from bench.errors import UsageError
+from bench.registry import discover
+from bench.run.effort import parse_efforts, scaled
+from bench.run.plan import Selection, plan
+from bench.statistics.convergence import from_doubling, from_history, judged
+
+
+def curve(loss: list[float], best: int | None = None, steps: int = 100) -> dict:
+    best_index = min(range(len(loss)), key=loss.__getitem__)
+    at = round(steps * (best_index + 1) / len(loss)) if best is None else best
+    return {"validation_curve": loss, "validation_loss": min(loss), "best_step": at, "steps": steps}
+
+
+def test_efforts_are_read_as_fractions() -> None:
+    assert parse_efforts("4,1/8,1, 0.5") == [0.125, 0.5, 1.0, 4.0]
+    for wrong in ("", "0", "-1", "1/0", "x", "1e9", "nan", "inf"):
+        with pytest.raises(UsageError, match="--effort"):
+            parse_efforts(wrong)
+
+
+def test_effort_scales_the_declared_parameters_alone() -> None:
+    info = LearnerInfo("l", effort=("steps",))
+    assert scaled({"steps": 100, "width": 100}, info, 0.25) == {"steps": 25, "width": 100}
+    assert scaled({"steps": 1, "width": 100}, info, 0.1) == {"steps": 1, "width": 100}
+    found = discover()
+    chosen = Selection(learners=["pca", "vae"], datasets=["linear-causal"], repetitions=[0], efforts=(0.5, 2.0))
+    cells = [(cell.spec.learner, cell.spec.effort) for cell in plan(chosen, found)]
+    assert sorted(cells) == [("pca", 1.0), ("vae", 0.5), ("vae", 2.0)]
+    assert len({cell.spec.key for cell in plan(chosen, found)}) == 3
+
+
+def test_every_learner_trained_in_steps_declares_its_effort() -> None:
+    from bench import registry
+
+    found = discover()
+    for info in found.learners.values():
+        if "truth" not in info.needs and "steps" in registry.parameters(info):
+            assert "steps" in info.effort, info.name
+        for name in info.effort:
+            assert isinstance(registry.parameters(info)[name], int), info.name
+
+
+def test_losses_with_a_known_answer() -> None:
+    falling = [1.0 / (1 + i) for i in range(20)]
+    assert from_history(curve(falling)).converged is False
+    settled = [math.exp(-i) for i in range(20)]
+    assert from_history(curve(settled)).converged is True
+    overfit = [1.0, 0.5, 0.2, 0.1, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]
+    assert from_history(curve(overfit)).converged is True
+    late_drop = [1.0] + [0.5] * 18 + [0.1]
+    assert from_history(curve(late_drop)).converged is False
+    assert from_history({}).converged is None
+    assert from_history(None).converged is None
+    assert from_history({"converged": False, "converged_reason": "gradient 0.1"}).reason == "gradient 0.1"
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=4, max_size=30), st.floats(0.1, 10), st.floats(-100, 100))
+def test_the_rule_knows_no_units(loss: list[float], factor: float, shift: float) -> None:
+    grid = [round(value, 3) for value in loss]
+    plain = from_history(curve(grid)).converged
+    best = curve(grid)["best_step"]
+    moved = from_history(curve([factor * value + shift for value in grid], best=best)).converged
+    fall = grid[0] - min(grid)
+    gain = min(grid[: len(grid) // 2]) - min(grid)
+    if abs(gain - 0.005 * fall) > 1e-6 * (1 + abs(fall) + max(map(abs, grid))):
+        assert plain == moved
+
+
+def test_twice_the_training_is_the_better_judge() -> None:
+    short, long = curve([2.0, 1.5, 1.2, 1.1]), curve([2.0, 1.3, 1.12, 1.0999])
+    assert from_history(short).converged is False
+    assert from_doubling(short, long).converged is True
+    assert from_doubling(short, curve([2.0, 1.0, 0.6, 0.5])).converged is False
+    assert from_doubling({}, long).converged is None
+    spec = {"learner": "l", "dataset": "d", "repetition": 0}
+    records = [
+        {"spec": {**spec, "effort": effort}, "status": "ok", "history": history}
+        for effort, history in ((2.0, long), (1.0, short))
+    ]
+    verdicts = {record["spec"]["effort"]: record["converged"] for record in judged(records)}
+    assert verdicts == {1.0: False, 2.0: True}
