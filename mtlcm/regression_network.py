@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bench.api import Diverged, NotApplicable, Progress, TrainView, learner
+from bench.toolkit import joint_rank
 from bench.toolkit.encoders.skip import Encoder, JointRows, KindEncoder
 from bench.toolkit.heads import VARIANCE_FLOOR, own_heads, profiled_loss, shared_heads
 from bench.toolkit.inputs import flat
@@ -43,6 +44,7 @@ from mtlcm.conditional_flow import Flow, fit_flow
 
 _HEAD_RIDGES = tuple(float(r) for r in np.logspace(-7, 1, 9))
 _ENCODE_ROWS = 1 << 15
+_SLOW = 0.03
 _VALIDATION_ROWS = 1 << 15  # samples from which shared heads are fitted to validate
 
 
@@ -151,7 +153,8 @@ class MultiTaskRegressionNetwork:
             rest: Progress = lambda f, m: progress(split + (1 - split) * f, m)  # noqa: E731
             self._straighten(view.x, linear, targets, ridge, generator, rest)
         if self.history_["chosen"] == "linear":
-            self.linear_ = fit_view(view)  # nothing to hold out for any more: all targets are used
+            # nothing to hold out for any more: all targets are used, unless a ridge was chosen by held-out ones
+            self.linear_ = linear if self._joint else fit_view(view)
         used = [network if self.linear_ is None else None, self.flow_]
         self.n_parameters_ = sum(p.numel() for module in used if module for p in module.parameters())
         self.n_parameters_ += self.linear_.weights.size if self.linear_ else 0
@@ -224,14 +227,14 @@ class MultiTaskRegressionNetwork:
         self.linear_ = incumbent
 
     def _linear_start(self, view: TrainView, targets: Targets) -> LinearEncoder:
-        train = ~targets.held_out[np.asarray(view.sample)]
+        x, sample, task, y = flat(view.x), np.asarray(view.sample), np.asarray(view.task), np.asarray(view.y)
+        held = targets.held_out[sample]
+        self._joint = not targets.shared and joint_rank.needed(Standardiser.of(x), task[~held], view.n_tasks)
+        if self._joint:
+            d = view.n_latents
+            return joint_rank.joint_rank_regression(x, sample, task, y, held, n_tasks=view.n_tasks, d=d)
         return reduced_rank_regression(
-            flat(view.x),
-            np.asarray(view.sample)[train],
-            np.asarray(view.task)[train],
-            np.asarray(view.y)[train],
-            n_tasks=view.n_tasks,
-            n_latents=view.n_latents,
+            x, sample[~held], task[~held], y[~held], n_tasks=view.n_tasks, n_latents=view.n_latents
         )
 
     def _set_inputs(self, view: TrainView, linear: LinearEncoder, device: str) -> None:
@@ -287,6 +290,26 @@ class MultiTaskRegressionNetwork:
         e, v = np.linalg.eigh(np.cov(h.T, bias=True).reshape(d, d))
         self._scale = v / np.sqrt(np.maximum(e, 1e-12 * max(e[-1], 1e-300)))
 
+    def _groups(self, network: Encoder | KindEncoder) -> list[dict[str, Any]]:
+        """Parameters by decay and rate. Beside a network of another kind the linear path, which starts where it is
+        best, learns slowly: in as many whitened columns as graphs have counts, ordinary steps are mostly noise."""
+        named = list(network.named_parameters())
+        slow = {
+            name for name, _ in named if isinstance(network, KindEncoder) and name in ("skip", "encoder.linear.weight")
+        }
+        parts = {
+            "matrices": [p for name, p in named if "bias" not in name and name not in slow],
+            "vectors": [p for name, p in named if "bias" in name],
+            "slow": [p for name, p in named if name in slow],
+        }
+        decay = {"matrices": self.weight_decay, "vectors": 0.0, "slow": self.weight_decay}
+        rate = {"matrices": 1.0, "vectors": 1.0, "slow": _SLOW}
+        return [
+            {"params": part, "weight_decay": decay[name], "lr": rate[name] * self.learning_rate}
+            for name, part in parts.items()
+            if part
+        ]
+
     def _train_closed(
         self,
         network: Encoder | KindEncoder,
@@ -297,19 +320,14 @@ class MultiTaskRegressionNetwork:
         progress: Progress,
     ) -> tuple[float, int]:
         """Variable projection; returns the best held-out loss and its step, and leaves that encoder in ``network``."""
-        matrices = [p for name, p in network.named_parameters() if "bias" not in name]
-        vectors = [p for name, p in network.named_parameters() if "bias" in name]
-        optimiser = torch.optim.AdamW(
-            [{"params": matrices, "weight_decay": self.weight_decay}, {"params": vectors, "weight_decay": 0.0}],
-            lr=self.learning_rate,
-            betas=(0.9, 0.99),
-        )
+        optimiser = torch.optim.AdamW(self._groups(network), lr=self.learning_rate, betas=(0.9, 0.99))
+        rates = [group["lr"] for group in optimiser.param_groups]
         keeper = _Keeper(network, self.patience)
         look_every = max(1, self.steps // max(1, self.checkpoints))
         batches = itertools.chain.from_iterable(targets.epoch(generator) for _ in itertools.count())
         for step, batch in enumerate(itertools.islice(batches, self.steps), 1):
-            for group in optimiser.param_groups:
-                group["lr"] = self.learning_rate * one_cycle(step / self.steps)
+            for group, rate in zip(optimiser.param_groups, rates, strict=True):
+                group["lr"] = rate * one_cycle(step / self.steps)
             h = network(x[batch.rows.reshape(-1)]).reshape(*batch.rows.shape, -1)
             loss = profiled_loss(h, batch.y, batch.mask, ridge, log=self._log)
             optimiser.zero_grad()

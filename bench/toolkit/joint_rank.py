@@ -107,7 +107,8 @@ def _heads(moments: _Moments, weights: Array) -> tuple[Array, Array]:
     gram = weights.T @ projected.astype(np.float64)
     cross = moments.xy @ weights
     regular = gram + (_HEAD_RIDGE * moments.n)[:, None, None] * np.eye(d)
-    heads = np.linalg.solve(regular, cross[:, :, None])[:, :, 0]
+    heads: Array = np.linalg.solve(regular, cross[:, :, None])[:, :, 0].astype(np.float64)
     residual = moments.yy - 2 * (heads * cross).sum(1) + np.einsum("ti,tij,tj->t", heads, gram, heads)
     noise = np.maximum(residual / moments.n, _SMALLEST_NOISE * moments.variance)
-    return heads, np.where(moments.yy > 0, 1.0 / noise, 0.0)
+    weight: Array = np.where(moments.yy > 0, 1.0 / noise, 0.0)
+    return heads, weight

@@ -7,8 +7,6 @@ al., NeurIPS 2017). Matrix products are on nodes, never on edges or pairs, of wh
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
@@ -54,8 +52,7 @@ class GraphEncoder(nn.Module):
         self.enter = Linear(inputs.node_features, hidden, init)
         self.equivariant = EquivariantRounds(hidden, layers, init) if architecture == "egnn" else None
         self.rounds = nn.ModuleList(
-            MessageRound(hidden, inputs.edge_features, N_FILTERS if self.distances else 0, init)
-            for _ in range(layers)
+            MessageRound(hidden, inputs.edge_features, N_FILTERS if self.distances else 0, init) for _ in range(layers)
         )
         self.leave = Linear(hidden, width, init)
         self.linear = Linear(inputs.columns, width, init, bias=False)
