@@ -4,8 +4,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test lint benchmark profile report clean
+.PHONY: run test lint benchmark profile report publish screenshots docs clean
 
+# runs what is not done yet; the report goes to results/report and leaves the published one alone
 run: $(STAMP)
 	@$(BIN)/python -m bench run --all; status=$$?; \
 	$(BIN)/python -m bench report && exit $$status
@@ -27,10 +28,21 @@ profile: $(STAMP)
 report: $(STAMP)
 	$(BIN)/python -m bench report
 
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+# the published pages from the published records
+publish: $(STAMP)
+	$(BIN)/python -m bench report --out leaderboard/records.jsonl --to leaderboard
+
+# needs chromium and its driver
+screenshots: $(STAMP)
+	$(BIN)/python -m tests.browser leaderboard/index.html
+
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
 clean:
-	rm -rf $(VENV) results
+	rm -rf $(VENV) results site

@@ -17,6 +17,7 @@ OBLIQUE_STARTS = 5
 
 @learner(
     "mtrn-sparse-rotation",
+    assumes=("injective-mixing", "heads-span", "sparse-separating-heads"),
     summary="multi-task regression network, then the rotation, and the oblique map, that make its heads sparse",
     paper="Jennrich, Psychometrika 2004, 2006 (the rotation); Chen et al., TMLR 2024 (the network)",
     guarantee="permutation+scaling",
@@ -24,6 +25,7 @@ OBLIQUE_STARTS = 5
     " for every factor, the supports without it cover all others",
     needs=("targets",),
     budgets={"smoke": {"steps": 40, "restarts": 4}, "paper": {"steps": 2000}},
+    accepts=("vector", "image", "sequence", "graph"),
 )
 class SparseRotation:
     """Codes (n, r) of mean 0 and variance 1; r is the rank of the network's codes, ``n_latents`` at most.

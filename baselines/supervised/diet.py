@@ -52,6 +52,7 @@ class _InstanceHead(nn.Module):
 
 @learner(
     "diet",
+    assumes=("injective-mixing", "vmf-clusters-span", "instance-views"),
     summary="cross-entropy over instance labels: every sample, or every group of views, is its own class",
     paper="Reizinger, Bizeul, Juhos et al. 2024, arXiv 2410.21869; Balestriero 2023",
     guarantee="linear",
@@ -103,7 +104,7 @@ class Diet(SingleTask):
             device=device,
             progress=progress,
             # A held-out sample that is the only view of its instance would meet a row of W that was never trained.
-            validation_fraction=0.0,
+            validation_fraction=0.1 if views else 0.0,
         )
         self.history_ |= {"n_instances": n_instances, "instances": "aux" if views else "sample"}
         return self

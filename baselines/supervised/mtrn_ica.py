@@ -11,6 +11,7 @@ from bench.toolkit.preprocess import Float64
 
 @learner(
     "mtrn-ica",
+    assumes=("injective-mixing", "heads-span", "independent-non-gaussian"),
     summary="multi-task regression network, then FastICA on its codes",
     paper="Chen et al., TMLR 2024 (network); Hyvärinen, IEEE Transactions on Neural Networks 1999 (FastICA)",
     guarantee="permutation+scaling",

@@ -56,13 +56,15 @@ class ExponentialFamily(nn.Module):
         if self.continuous and self.n_targets:
             u = torch.cat([u, rows["y"]], dim=-1)
         out = self.table(u)
-        linear, log_precision, free = out[..., :d], out[..., d : 2 * d], out[..., 2 * d :]
+        location, log_precision, free = out[..., :d], out[..., d : 2 * d], out[..., 2 * d :]
         if self.slope is not None:
-            linear = linear + self.slope(u) * rows["y"]
+            location = location + self.slope(u) * rows["y"]
         if self.linear is not None:
-            linear = linear + self.linear(rows["y"])
+            location = location + self.linear(rows["y"])
+        precision = torch.exp(log_precision.clamp(*_LOG_PRECISION))
         weight = self.weight + free if free.shape[-1] else self.weight
-        return linear, torch.exp(log_precision.clamp(*_LOG_PRECISION)), weight
+        # λ by way of where the factorised part has its mean: λ itself grows with the precision, and learns slowly
+        return precision * location, precision, weight
 
     def divergence(self, rows: Any, mean: Tensor, log_s: Tensor, variance: Tensor) -> Tensor:
         """KL(q ‖ p) (E, B) of the part that does not join the codes: z_j | u ~ N(λ_j / P_j, 1 / P_j), P = exp ℓ(u)."""
@@ -208,6 +210,7 @@ class _frozen:
 
 @learner(
     "icarl",
+    assumes=("injective-mixing", "exponential-given-u"),
     summary="iVAE whose conditional prior is a general exponential family fitted by score matching",
     paper="Lu, Wu, Hernández-Lobato & Schölkopf, ICLR 2022",
     guarantee="permutation+scaling",

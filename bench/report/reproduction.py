@@ -182,7 +182,8 @@ def _summary(rows: Sequence[tuple[PaperSetting, list[str]]]) -> list[str]:
 
 def _small(setting: PaperSetting, records: Sequence[Record | None]) -> str:
     """What a quick run really ran, in words."""
-    params = next((record["spec"]["dataset_params"] for record in records if record), setting.dataset_params)
+    specs = (record.get("spec", {}) for record in records if record)
+    params = next((spec["dataset_params"] for spec in specs if spec), setting.dataset_params)
     return f"{setting.dataset}, small ({', '.join(f'{name}={value}' for name, value in sorted(params.items()))})"
 
 

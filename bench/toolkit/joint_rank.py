@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.toolkit.reduced_rank import Array, LinearEncoder, Standardiser, reduced_rank_regression, unit_covariance
+from bench.toolkit.reduced_rank import Array, LinearEncoder, reduced_rank_regression, unit_covariance
 
 RIDGES = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 _START_RIDGE = 0.1
+_NO_RIDGE = 1e-6
 _HEAD_RIDGE = 1e-2
 _ITERATIONS = 25
 _MOST_VALUES = 200_000_000  # of the tasks' moments, float32: 0.8 GB
@@ -26,7 +27,14 @@ Indices = NDArray[np.integer[Any]]
 
 
 def joint_rank_regression(
-    x: NDArray[Any], sample: Indices, task: Indices, y: NDArray[Any], held: NDArray[np.bool_], *, n_tasks: int, d: int
+    x: NDArray[Any],
+    sample: Indices,
+    task: Indices,
+    y: NDArray[Any],
+    held: NDArray[np.bool_],
+    *,
+    n_tasks: int,
+    n_latents: int,
 ) -> LinearEncoder:
     """The rank-d encoder of x (n, p) from targets in long format (m,), see the module.
 
@@ -36,7 +44,7 @@ def joint_rank_regression(
     """
     y = np.asarray(y, dtype=np.float64)
     s, t, v = sample[~held], task[~held], y[~held]
-    start = reduced_rank_regression(x, s, t, v, n_tasks=n_tasks, n_latents=d, ridges=(_START_RIDGE,))
+    start = reduced_rank_regression(x, s, t, v, n_tasks=n_tasks, n_latents=n_latents, ridges=(_START_RIDGE,))
     xs = start.standardise(x)
     moments = _Moments.of(xs, s, t, v, n_tasks)
     weights, best = start.weights, (np.inf, start)
@@ -52,11 +60,15 @@ def joint_rank_regression(
     return best[1]
 
 
-def needed(standardise: Standardiser, task: Indices, n_tasks: int) -> bool:
-    """Have tasks too few samples for regressions of their own, and do their moments fit into memory?"""
-    p = len(standardise.mean)
+def needed(linear: LinearEncoder, task: Indices, n_tasks: int) -> bool:
+    """Did cross-validation take no ridge at all for ``linear``, in tasks that have fewer samples than x has columns?
+
+    And do the moments of all tasks fit into memory?
+    """
+    p = len(linear.standardise.mean)
     typical = float(np.median(np.bincount(task, minlength=n_tasks)))
-    return typical < 1.5 * int(standardise.varies.sum()) and n_tasks * p * p <= _MOST_VALUES
+    interpolates = linear.ridge < _NO_RIDGE and typical < int(linear.standardise.varies.sum())
+    return interpolates and n_tasks * p * p <= _MOST_VALUES
 
 
 class _Moments:
