@@ -1,6 +1,6 @@
 """Pictures of what learned factors say of molecules, from stored codes and the molecules alone.
 
-``extremes`` draws molecules at the two ends of a factor whose other factors are ordinary; ``correlations`` is a heat map
+``extremes`` draws molecules at both ends of a factor whose other factors are ordinary; ``correlations`` is a heat map
 of factors against descriptors; ``indicators`` shows which factors were inferred to cause which target. All are SVG
 texts, and need no display.
 """
