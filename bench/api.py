@@ -105,6 +105,24 @@ class TrainView:
 
 
 @dataclass(frozen=True)
+class Episode:
+    """A binary few-shot task on held-out samples: a head is fitted on the support and scored on the query.
+
+    shots             samples of each class in the support
+    support, query    indices into the rows of x_test, without a row in common
+    y_support, y_query   labels in {0, 1}
+    group_query       group of every row of the query: class and spurious attribute together. The worst group counts
+    """
+
+    shots: int
+    support: IntArray
+    y_support: IntArray
+    query: IntArray
+    y_query: IntArray
+    group_query: IntArray
+
+
+@dataclass(frozen=True)
 class EvalView:
     """What the metrics see and no learner does.
 
@@ -122,6 +140,9 @@ class EvalView:
                             be left out one by one (``ood_r2``); None where that means nothing
     oracles                 reference rows that need the truth: by name a function that gives the codes of the training,
                             the held-out and, where there are any, the independent samples
+    spread                  (d_z,) deviation of the factors over all their combinations, where the held-out samples show
+                            but some that were never trained on (``held_out_r2``); else None
+    episodes                few-shot tasks on held-out samples, whose heads the harness fits (``few_shot_acc``)
     """
 
     x_test: Any
@@ -141,6 +162,8 @@ class EvalView:
     latent_names: tuple[str, ...] = ()
     centre: FloatArray | None = None
     oracles: Mapping[str, Callable[[], tuple[FloatArray, ...]]] = field(default_factory=dict)
+    spread: FloatArray | None = None
+    episodes: tuple[Episode, ...] = ()
 
 
 @dataclass(frozen=True)
