@@ -51,7 +51,7 @@ _VALIDATION_ROWS = 1 << 15  # samples from which shared heads are fitted to vali
     assumptions="targets are linear in the factors given the task, the heads span R^d, T >= d",
     needs=("targets",),
     effort=("steps",),
-    version=2,
+    version=3,
     budgets={"smoke": {"steps": 40}, "paper": {"steps": 2000}},
     accepts=("vector", "image", "sequence", "graph"),
 )
@@ -61,7 +61,8 @@ class MultiTaskRegressionNetwork:
     hidden        widths of the hidden layers
     steps         optimisation steps, one-cycle learning rate (warm-up, then cosine to 0)
     batch         targets (or, where samples have many tasks, samples) a step
-    learning_rate, weight_decay   of AdamW; the decay is decoupled
+    learning_rate, weight_decay   of AdamW; the decay is decoupled. Twice the rate loses a factor on some data: held-out
+                  loss says so (-3.09 to -3.13 against -3.14 to -3.17 on three draws of nonlinear-causal)
     heads         "closed": ridge regression inside every step and ½ log residual variance as the loss;
                   "sgd": heads are parameters, the loss is ½ squared error of a sample on its own task
     skip          linear path beside the network, which is where it starts
@@ -90,7 +91,7 @@ class MultiTaskRegressionNetwork:
         hidden: tuple[int, ...] = (200,),
         steps: int = 800,
         batch: int = 1024,
-        learning_rate: float = 1e-2,
+        learning_rate: float = 5e-3,
         weight_decay: float = 3.0,
         heads: Literal["closed", "sgd"] = "closed",
         skip: bool = True,

@@ -16,7 +16,7 @@ from bench.report.naming import slugs
 from bench.report.overview import OTHERS, left_out, overview, stamp_lines
 from bench.report.pictures import Pictures, files, pictures
 from bench.report.ranking import ranking
-from bench.report.rows import Board, boards, renamed, row_key
+from bench.report.rows import Board, boards, effort_steps, renamed, step_key
 from bench.report.tabular import csv_text, write_parquet
 from bench.run.spec import RunSpec
 from bench.run.store import Record, Store, read_records, write_json, write_records, write_text
@@ -127,9 +127,13 @@ def read_consistency(records: Sequence[Record], source: str | Path, found: Regis
     for record in records:
         dataset = found.datasets.get(record["spec"]["dataset"])
         if dataset is not None and not dataset.truth:
-            groups.setdefault(row_key(record["spec"]), []).append(record)
+            groups.setdefault(step_key(record["spec"], 1.0), []).append(record)
     store = Store(source)
-    return {key: consistency_of(members, store) for key, members in groups.items()}
+    return {
+        step_key(members[0]["spec"], effort): consistency_of(own, store)
+        for members in groups.values()
+        for effort, own in effort_steps(members)
+    }
 
 
 def _ranks(made: Sequence[Board]) -> str:

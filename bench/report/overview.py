@@ -243,7 +243,7 @@ def left_out(records: Sequence[Record], found: Registry) -> str:
 
 def stamp_lines(made: Sequence[Board]) -> list[str]:
     """Counts of all cells, and where they come from."""
-    records = [record for board in made for row in board.rows for step in row.by_effort for record in step.records]
+    records = [record for board in made for row in board.rows for record in row.every_record]
     ok = sum(record["status"] == "ok" for record in records)
     gaps = sum(record["status"] == "skipped" for record in records)
     counts = f"{len(records)} cells: {ok} done, {gaps} not applicable, {len(records) - ok - gaps} failed"
