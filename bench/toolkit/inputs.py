@@ -47,7 +47,7 @@ class Images:
 
         Linear learners decompose a square matrix of as many columns, at a cost that grows with their third power.
         """
-        pixels = self.pixels
+        pixels: NDArray[Any] = self.pixels
         while max(pixels.shape[2:]) > FLAT_SIDE and pixels.shape[2] % 2 == 0 and pixels.shape[3] % 2 == 0:
             rows = pixels[:, :, ::2].astype(np.float32) + pixels[:, :, 1::2]
             pixels = (rows[..., ::2] + rows[..., 1::2]) / np.float32(4)
