@@ -279,6 +279,15 @@ def _plugins(inputs: ScoreInput, plugins: Mapping[str, FourArrays]) -> dict[str,
     arrays = (inputs.z_train, inputs.codes_train, inputs.z_test, inputs.codes_test)
 
     def run(function: FourArrays) -> Score:
+        try:
+            return score(function)
+        except OutOfDomain:
+            raise
+        except Exception as error:  # noqa: BLE001 -- a metric from elsewhere costs itself, not the cell
+            said = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+            return Score(None, f"the metric raised {said}")
+
+    def score(function: FourArrays) -> Score:
         z_train, codes_train, z_test, codes_test = (np.asarray(a) for a in arrays)
         value = float(function(z_train, codes_train, z_test, codes_test))
         if not np.isfinite(value):
