@@ -4,8 +4,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test lint benchmark profile report docs clean
+.PHONY: run test lint benchmark profile report publish screenshots docs clean
 
+# runs what is not done yet; the report goes to results/report and leaves the published one alone
 run: $(STAMP)
 	@$(BIN)/python -m bench run --all; status=$$?; \
 	$(BIN)/python -m bench report && exit $$status
@@ -29,6 +30,14 @@ report: $(STAMP)
 
 docs: $(STAMP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+# the published pages from the published records
+publish: $(STAMP)
+	$(BIN)/python -m bench report --out leaderboard/records.jsonl --to leaderboard
+
+# needs chromium and its driver
+screenshots: $(STAMP)
+	$(BIN)/python -m tests.browser leaderboard/index.html
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -28,6 +28,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeVar
 
+from bench.assumptions import Property, check_assumes, check_properties
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -103,6 +105,24 @@ class TrainView:
 
 
 @dataclass(frozen=True)
+class Episode:
+    """A binary few-shot task on held-out samples: a head is fitted on the support and scored on the query.
+
+    shots             samples of each class in the support
+    support, query    indices into the rows of x_test, without a row in common
+    y_support, y_query   labels in {0, 1}
+    group_query       group of every row of the query: class and spurious attribute together. The worst group counts
+    """
+
+    shots: int
+    support: IntArray
+    y_support: IntArray
+    query: IntArray
+    y_query: IntArray
+    group_query: IntArray
+
+
+@dataclass(frozen=True)
 class EvalView:
     """What the metrics see and no learner does.
 
@@ -116,6 +136,9 @@ class EvalView:
                             that is, where the ceiling is z itself
     causal                  (n_tasks, d_z) bool: which factors cause which target; None where unknown
     latent_names            names of the d_z factors, where they have any
+    spread                  (d_z,) deviation of the factors over all their combinations, where the held-out samples show
+                            but some that were never trained on (``held_out_r2``); else None
+    episodes                few-shot tasks on held-out samples, whose heads the harness fits (``few_shot_acc``)
     """
 
     x_test: Any
@@ -133,6 +156,8 @@ class EvalView:
     ceiling_independent: FloatArray | None = None
     causal: BoolArray | None = None
     latent_names: tuple[str, ...] = ()
+    spread: FloatArray | None = None
+    episodes: tuple[Episode, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -187,6 +212,7 @@ class Info:
 class LearnerInfo(Info):
     """guarantee     what the theory identifies, given its assumptions
     assumptions   those assumptions, in words
+    assumes       the same as names of ``bench.assumptions.VOCABULARY``
     needs         parts of the TrainView it cannot do without: "targets", "aux", "labels", "binary";
                   alternatives as "labels|aux"
     accepts       the kinds of x it takes
@@ -197,6 +223,7 @@ class LearnerInfo(Info):
 
     guarantee: Guarantee = "none"
     assumptions: str = ""
+    assumes: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     accepts: tuple[str, ...] = ("vector",)
     aux_at_test: bool = False
@@ -210,6 +237,8 @@ class DatasetInfo(Info):
     kind       kind of x
     truth      are the true latents known?
     source     name of the downloadable files it reads (``bench.run.sources``), or ""
+    properties   which assumptions of theorems the data meet: {name: "yes", "nearly" or "no"}, or by parameters
+               (``bench.assumptions``); what is missing is unknown
     testing    made to see that learners run, not to judge them: "all datasets" has it at the smoke budget alone
     on_request   left out where all datasets are selected: it needs more than its name, such as a file of the user's
     """
@@ -218,6 +247,7 @@ class DatasetInfo(Info):
     kind: Kind = "vector"
     truth: bool = True
     source: str = ""
+    properties: Mapping[str, Property] = field(default_factory=dict)
     testing: bool = False
     on_request: bool = False
 
@@ -276,6 +306,7 @@ def learner(
     paper: str,
     summary: str = "",
     assumptions: str = "",
+    assumes: Sequence[str] = (),
     needs: Sequence[str] = (),
     accepts: Sequence[str] = ("vector",),
     aux_at_test: bool = False,
@@ -291,6 +322,7 @@ def learner(
     defaults   constructor parameters of this variant
     budgets    further constructor parameters by budget, e.g. {"smoke": {"epochs": 2}, "paper": {"epochs": 2000}}
     version    raise it when results change: stored cells of the old version are then run again
+    assumes    names of ``bench.assumptions.VOCABULARY``; ValueError for others
     """
     return _register(
         LearnerInfo(
@@ -303,6 +335,7 @@ def learner(
             budgets=dict(budgets or {}),
             guarantee=guarantee,
             assumptions=assumptions,
+            assumes=check_assumes(name, assumes),
             needs=tuple(needs),
             accepts=tuple(accepts),
             aux_at_test=aux_at_test,
@@ -321,6 +354,7 @@ def dataset(
     kind: Kind = "vector",
     truth: bool = True,
     source: str = "",
+    properties: Mapping[str, Property] | None = None,
     testing: bool = False,
     on_request: bool = False,
     requires: Sequence[str] = (),
@@ -332,6 +366,8 @@ def dataset(
 
     All randomness must follow from ``seed``. Where the truth is unknown the held-out samples must not depend on
     the seed (only the training set may): codes of different seeds are compared on them.
+
+    properties   as in ``DatasetInfo``; ValueError for what ``bench.assumptions`` cannot read
     """
     return _register(
         DatasetInfo(
@@ -346,6 +382,7 @@ def dataset(
             kind=kind,
             truth=truth,
             source=source,
+            properties=check_properties(name, properties or {}),
             testing=testing,
             on_request=on_request,
         )

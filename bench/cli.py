@@ -79,6 +79,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--until-converged", action="store_true", help="of several efforts, run the longer ones where a shorter has not"
     )
     run.add_argument("--set", action="append", default=[], metavar="NAME.PARAM=VALUE", dest="settings")
+    run.add_argument("--shard", metavar="I/N", help="part I (from 0) of N of the cells, for one of N machines")
     run.add_argument(
         "--judge",
         nargs="?",
@@ -153,6 +154,16 @@ def make_parser() -> argparse.ArgumentParser:
     _add_common(reproduce)
     reproduce.set_defaults(command="reproduce", budget="paper")
 
+    merge = commands.add_parser("merge", help="put results folders together, such as the shards of one plan")
+    merge.add_argument("folders", nargs="+", metavar="DIR", help="results folders")
+    merge.add_argument("--out", required=True, metavar="DIR", help="where they are put together; may hold results")
+    merge.set_defaults(command="merge")
+
+    export = commands.add_parser("export", help="the records as one table: CSV or parquet")
+    export.add_argument("--out", default="results", metavar="DIR", help="results folder or a records.jsonl file")
+    export.add_argument("--to", required=True, metavar="FILE", help="a .csv or .parquet file")
+    export.set_defaults(command="export")
+
     check = commands.add_parser("check", help="does a plugin keep the contract?")
     check.add_argument("names", nargs="*", metavar="FILE|NAME", help="plugin files, or names of what is installed")
     check.add_argument("--timeout", type=_seconds, default=300.0, metavar="SECONDS", help="of one plugin (300)")
@@ -180,6 +191,7 @@ def _add_execution(parser: argparse.ArgumentParser) -> None:
         "--no-share", action="store_false", dest="share", help="a process and a fit of its own for every model seed"
     )
     parser.add_argument("--fresh", action="store_true", help="run cells again that are done")
+    parser.add_argument("--keep-codes", action="store_true", help="store all codes: later metrics need no new fit")
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:

@@ -25,12 +25,17 @@ from bench import api
 from bench.api import DatasetInfo, Info, LearnerInfo
 from bench.errors import UsageError, unknown
 from bench.metrics.base import MetricInfo, metric
+from bench.validation import check_metadata
 
 BUILTIN_PACKAGES = ("baselines", "mtlcm", "datasets")
 REFERENCES = "bench.run.references"
 METRICS = "bench.metrics"
 DECORATORS: dict[str, Callable[..., Any]] = {"learner": api.learner, "dataset": api.dataset, "metric": metric}
 ENTRY_POINT_GROUPS = ("bench.learners", "bench.datasets", "bench.metrics")
+
+
+class BrokenPlugin(UsageError):
+    """A plugin that cannot be used, by no fault of who runs the benchmark: it is left out, and the others go on."""
 
 
 @dataclass
@@ -67,16 +72,22 @@ class Registry:
         elif isinstance(info, MetricInfo):
             table = self.metrics
         if info.name in table:
-            raise UsageError(
+            raise BrokenPlugin(
                 f"two plugins are called '{info.name}': {table[info.name].origin} and {info.origin}; rename one of them"
             )
         if isinstance(info, LearnerInfo) and "truth" in info.needs and info.origin != REFERENCES:
-            raise UsageError(f"learner '{info.name}' in {info.origin} asks for the true latents; no learner gets them")
+            raise BrokenPlugin(
+                f"learner '{info.name}' in {info.origin} asks for the true latents; no learner gets them"
+            )
         table[info.name] = info
 
 
 def discover(plugin_files: Iterable[str | Path] = ()) -> Registry:
-    """Every plugin that can be found; nothing is imported."""
+    """Every plugin that can be found; nothing is imported.
+
+    What is wrong with a plugin leaves that plugin out and stands in ``broken``. Raises UsageError for a plugin file
+    that is not there or registers nothing.
+    """
     registry = Registry()
     root = Path(__file__).resolve().parent
     _read_into(registry, root / "run" / "references.py", REFERENCES)
@@ -93,9 +104,7 @@ def discover(plugin_files: Iterable[str | Path] = ()) -> Registry:
             raise UsageError(f"plugin file '{file}' does not exist; give the path of a Python file")
         before = len(registry)
         _read_into(registry, path, str(path.resolve()))
-        if str(path) in registry.broken:
-            raise UsageError(f"plugin file {path}: {registry.broken[str(path)]}")
-        if len(registry) == before:
+        if len(registry) == before and str(path) not in registry.broken:
             raise UsageError(
                 f"plugin file '{file}' registers nothing; decorate a class with @learner, a function with @dataset"
                 " or a function with @metric"
@@ -104,9 +113,28 @@ def discover(plugin_files: Iterable[str | Path] = ()) -> Registry:
 
 
 def load(info: Info) -> Any:
-    """Import the plugin's code and return its class or function."""
+    """Import the plugin's code and return its class or function; raises whatever its import raises."""
     module = _import_file(Path(info.origin)) if info.origin.endswith(".py") else _import_module(info.origin)
     return getattr(module, info.attribute)
+
+
+def source_of(module: str) -> Path | None:
+    """The source file of an installed module; imports none of its packages."""
+    top, *below = module.split(".")
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        return None
+    if spec is None:
+        return None
+    if not below:
+        return Path(spec.origin) if spec.origin and spec.origin.endswith(".py") else None
+    for folder in spec.submodule_search_locations or ():
+        path = Path(folder, *below)
+        for file in (path.with_name(f"{path.name}.py"), path / "__init__.py"):
+            if file.is_file():
+                return file
+    return None
 
 
 Describer = Callable[[Info], Mapping[str, Any]]
@@ -147,7 +175,13 @@ def fits_many(info: Info) -> bool:
 
 
 def _parameters(info: Info) -> dict[str, Any]:
-    plugin = load(info)
+    try:
+        plugin = load(info)
+    except UsageError:
+        raise
+    except Exception as error:
+        said = " ".join(str(error).split())
+        raise BrokenPlugin(f"{info.origin} cannot be imported: {type(error).__name__}: {said}") from error
     reserved = {"self", "seed"}
     found = {
         name: parameter.default
@@ -156,13 +190,22 @@ def _parameters(info: Info) -> dict[str, Any]:
     }
     missing = [name for name, default in found.items() if default is inspect.Parameter.empty]
     if missing:
-        raise UsageError(f"{info.origin}: parameter '{missing[0]}' of '{info.name}' has no default; give it one")
+        raise BrokenPlugin(f"{info.origin}: parameter '{missing[0]}' of '{info.name}' has no default; give it one")
     return found | dict(info.defaults)
 
 
 def missing_requirements(info: Info) -> list[str]:
-    """The packages the plugin requires and this environment lacks."""
-    return [package for package in info.requires if importlib.util.find_spec(package) is None]
+    """The packages, or modules of packages, the plugin requires and this environment lacks."""
+
+    def lacks(module: str) -> bool:
+        try:
+            return importlib.util.find_spec(module.split(".")[0]) is None or (
+                "." in module and importlib.util.find_spec(module) is None
+            )
+        except Exception:  # noqa: BLE001 -- looking for a module imports the packages around it, which may raise anything
+            return True
+
+    return [module for module in info.requires if lacks(module)]
 
 
 def _is_builtin(module: str) -> bool:
@@ -213,11 +256,10 @@ def _tables(registry: Registry) -> tuple[Mapping[str, Info], ...]:
 
 def _home(module: str, attribute: str, depth: int = 8) -> tuple[str, Path] | None:
     """Where an attribute is defined, (module, file): re-exports ("from .x import Thing") are followed, unimported."""
-    spec = importlib.util.find_spec(module)
-    if spec is None or spec.origin is None:
+    path = source_of(module)
+    if path is None:
         return None
-    path = Path(spec.origin)
-    package = module if spec.submodule_search_locations else module.rpartition(".")[0]
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     for node in ast.parse(path.read_text(encoding="utf-8"), filename=str(path)).body:
         if not isinstance(node, ast.ImportFrom) or depth == 0:
             continue
@@ -231,11 +273,14 @@ def _home(module: str, attribute: str, depth: int = 8) -> tuple[str, Path] | Non
 def _read_into(registry: Registry, path: Path, origin: str) -> None:
     try:
         infos = list(read_source(path, origin))
-    except (SyntaxError, ValueError, TypeError) as error:
-        registry.broken[str(path)] = f"{type(error).__name__}: {error}"
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError, OSError) as error:
+        registry.broken[str(path)] = " ".join(f"{type(error).__name__}: {error}".split())
         return
     for info in infos:
-        registry.add(info)
+        try:
+            registry.add(info)
+        except BrokenPlugin as error:
+            registry.broken[str(path)] = str(error)
 
 
 def read_source(path: Path, origin: str) -> Iterator[Info]:
@@ -264,6 +309,11 @@ def _info_of(call: ast.Call, path: Path, docstring: str, origin: str, attribute:
         raise ValueError(
             f"line {call.lineno}: the arguments of @{call.func.id} must be literals (bench list reads them unimported)"
         ) from None
+
+    try:
+        check_metadata(call.func.id, positional, named)
+    except ValueError as error:
+        raise ValueError(f"line {call.lineno}, @{call.func.id}: {error}") from None
 
     def carrier() -> None: ...
 

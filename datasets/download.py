@@ -21,6 +21,8 @@ from typing import IO, Any
 from bench.api import BadData, MissingData, Progress
 
 CHUNK = 1 << 18
+LARGEST = 50 * 10**9
+"""Bytes beyond which no published file of ours goes: a server that sends more is not sending it."""
 MEGABYTE = 1e6
 
 
@@ -74,8 +76,11 @@ def download(
     timeout    seconds without a byte before the connection counts as cut
     attempts   how often a cut connection is taken up again, ``pause`` seconds × attempt apart
 
+    Only https is spoken, also where a server redirects to; plain http to this machine itself alone.
+
     Raises DownloadError (HTTP status, no connection, cut, disk full) and BadData (checksum expected and found).
     """
+    _require_https(url)
     part = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -125,6 +130,32 @@ def _verified(part: Path, path: Path, url: str, checksum: str) -> str:
     return digest
 
 
+def _require_https(url: str) -> None:
+    """Raise DownloadError for an address whose answer anybody on the way could have written."""
+    import urllib.parse
+
+    try:
+        parts = urllib.parse.urlsplit(url)
+        local = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost", "::1")
+        safe = parts.scheme == "https" and bool(parts.hostname) and url.isascii() and not set(url) & set(" \r\n\t")
+    except ValueError:
+        local = safe = False
+    if not (safe or local):
+        raise DownloadError(f"{url!r:.200} is no https address: nothing is fetched from it")
+
+
+def _opener() -> Any:
+    """Opens addresses and follows redirects to https alone."""
+    import urllib.request
+
+    class SafeRedirects(urllib.request.HTTPRedirectHandler):
+        def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+            _require_https(newurl)
+            return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+    return urllib.request.build_opener(SafeRedirects)
+
+
 def _transfer(url: str, handle: IO[bytes], part: Path, progress: Progress, timeout: float, *, pinned: bool) -> None:
     import http.client  # these take longer to load than a listing of data sources does
     import urllib.error
@@ -143,7 +174,7 @@ def _transfer(url: str, handle: IO[bytes], part: Path, progress: Progress, timeo
         if validator := (etag if etag and not etag.startswith("W/") else state.get("modified")):
             request.add_header("If-Range", validator)
     try:
-        with urllib.request.urlopen(request, timeout=timeout) as response:
+        with _opener().open(request, timeout=timeout) as response:
             _receive(response, url, handle, part, have, state, progress)
     except urllib.error.HTTPError as error:
         error.close()
@@ -160,6 +191,8 @@ def _transfer(url: str, handle: IO[bytes], part: Path, progress: Progress, timeo
         raise _Cut(f"no connection ({reason})") from error
     except (http.client.HTTPException, OSError) as error:
         raise _Cut(f"connection cut ({type(error).__name__})") from error
+    except ValueError as error:  # urllib's word for an answer, a redirect for instance, that is none
+        raise DownloadError(f"{url}: the server's answer cannot be understood ({str(error)[:100]})") from error
 
 
 def _receive(
@@ -167,7 +200,9 @@ def _receive(
 ) -> None:
     headers = response.headers
     etag, modified = headers.get("ETag", ""), headers.get("Last-Modified", "")
-    length = int(headers["Content-Length"]) if (headers.get("Content-Length") or "").isdigit() else None
+    length = _number(headers.get("Content-Length"))
+    if length is not None and length > LARGEST:
+        raise DownloadError(f"{url}: the server announces {length / MEGABYTE:.0f} MB, which is not this file")
     if have and response.status == 206:
         span = headers.get("Content-Range", "")
         same = span.startswith(f"bytes {have}-") and (not etag or not state.get("etag") or etag == state["etag"])
@@ -186,6 +221,8 @@ def _receive(
             "make room or set BENCH_CACHE to another folder"
         )
     while piece := response.read(CHUNK):
+        if have + len(piece) > (LARGEST if total is None else total):
+            raise DownloadError(f"{url}: the server sends more than it announced; nothing of it is believed")
         try:
             handle.write(piece)
             handle.flush()
@@ -197,6 +234,12 @@ def _receive(
         progress(min(have / total, 1.0) if total else 0.0, f"{have / MEGABYTE:.1f}{of} MB")
     if total is not None and have < total:
         raise _Cut(f"connection cut at {have} of {total} bytes")
+
+
+def _number(text: str | None) -> int | None:
+    """A length as servers send it; None for what is no number."""
+    text = (text or "").strip()
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
 
 
 def _lock(handle: IO[bytes], name: str) -> None:
@@ -220,9 +263,16 @@ def _state(part: Path) -> Path:
 def _read_state(part: Path) -> dict[str, Any]:
     try:
         state = json.loads(_state(part).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
-    return state if isinstance(state, dict) else {}
+    if not isinstance(state, dict):
+        return {}
+    words = {name: state.get(name) for name in ("url", "etag", "modified")}
+    # only what a header may hold goes back to the server
+    good = {
+        name: word for name, word in words.items() if isinstance(word, str) and word.isascii() and word.isprintable()
+    }
+    return good | ({"total": state["total"]} if type(state.get("total")) is int else {})
 
 
 def _replace_text(path: Path, text: str) -> None:

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import gzip
 import importlib
+import io
+import lzma
 import os
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -23,7 +26,15 @@ from bench.api import BadData, MissingData, Progress
 from datasets.cache import cache_dir
 from datasets.download import DownloadError, download, file_digest, recorded_sha256
 
-BROKEN = (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, OSError)
+# what zipfile, tarfile and the decompressors raise for bytes that are none of theirs
+BROKEN = (
+    *(zipfile.BadZipFile, zipfile.LargeZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError),
+    *(EOFError, OSError, NotImplementedError, RuntimeError, UnicodeError, OverflowError, struct.error),
+    *(ValueError, KeyError, IndexError),
+)
+LARGEST_MEMBER = 4 * 10**9
+LARGEST_RATIO = 200
+"""Bytes of a member, and how often it may be as large as the archive: tables compress to a tenth, bombs to a 1000th."""
 
 
 @dataclass(frozen=True)
@@ -247,6 +258,26 @@ def verify(name: str) -> str:
     return f"{located.label}: {rows:,} of {source.rows_full:,} {source.unit}, sha256 {digest} ({trust})"
 
 
+class _Bounded(io.RawIOBase):
+    """A member's content; raises BadData where it unpacks to more than any table of ours, before memory is gone."""
+
+    def __init__(self, stream: IO[bytes], archive: Path, member: str, label: str) -> None:
+        self._stream = stream
+        self._left = min(LARGEST_MEMBER, max(10**7, LARGEST_RATIO * archive.stat().st_size))
+        self._words = f"{label}: '{member}' unpacks to more than {self._left / 1e6:.0f} MB; no table of ours does"
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        piece = self._stream.read(len(buffer))
+        self._left -= len(piece)
+        if self._left < 0:
+            raise BadData(self._words)
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+
 @contextmanager
 def open_member(path: Path, member: str, label: str = "") -> Iterator[IO[bytes]]:
     """A binary stream of ``member`` inside a zip or tar archive, or of the file itself if it is none.
@@ -263,17 +294,19 @@ def open_member(path: Path, member: str, label: str = "") -> Iterator[IO[bytes]]
                 with zipfile.ZipFile(raw) as archive:
                     name = _find(archive.namelist(), member, label)
                     with archive.open(name) as stream:
-                        yield stream
+                        yield cast("IO[bytes]", io.BufferedReader(_Bounded(stream, path, member, label), 1 << 20))
             elif magic[:2] == b"\x1f\x8b":
                 with tarfile.open(fileobj=raw, mode="r:gz") as tar:
                     found = tar.extractfile(_find(tar.getnames(), member, label))
                     if found is None:
                         raise BadData(f"{label}: member '{member}' is not a file")
-                    yield found
+                    yield cast("IO[bytes]", io.BufferedReader(_Bounded(found, path, member, label), 1 << 20))
             elif path.name.split(".part")[0].endswith((".zip", ".tar.gz")):
                 raise BadData(f"{label}: not an archive, it begins with {magic!r}")
             else:
                 yield raw
+    except BadData:
+        raise
     except BROKEN as error:
         raise BadData(f"{label}: damaged or truncated archive, at '{member}' ({error})") from error
 

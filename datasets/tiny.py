@@ -23,6 +23,11 @@ D, N_TASKS, SIDE, STEPS, CHANNELS = 2, 12, 16, 8, 4
 
 @dataset(
     "tiny-images",
+    properties={
+        "vmf-clusters-span": "no",
+        "instance-views": "no",
+        "sizes-are-truth": "no",
+    },
     paper="none: to see that a learner runs on images",
     summary="one blob on a 16 × 16 image, at the place that two factors say",
     provides=("targets", "aux", "labels"),
@@ -46,6 +51,11 @@ def tiny_images(*, seed: int, n_per_task: int = 80) -> Data:
 
 @dataset(
     "tiny-sequences",
+    properties={
+        "vmf-clusters-span": "no",
+        "instance-views": "no",
+        "sizes-are-truth": "no",
+    },
     paper="none: to see that a learner runs on sequences",
     summary="eight noisy readings of four linear functions of two factors",
     provides=("targets", "aux", "labels"),
@@ -66,6 +76,11 @@ def tiny_sequences(*, seed: int, n_per_task: int = 80) -> Data:
 
 @dataset(
     "tiny-graphs",
+    properties={
+        "vmf-clusters-span": "no",
+        "instance-views": "no",
+        "sizes-are-truth": "no",
+    },
     paper="none: to see that a learner runs on graphs",
     summary="random trees of three to eight nodes whose two features add up to the two factors",
     provides=("targets", "aux", "labels"),

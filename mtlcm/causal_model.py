@@ -9,7 +9,7 @@ Fitted here by joint diagonalisation and maximum likelihood on per-task moments 
 with a variance D and a slope m for every task and factor, so that data standardised within its tasks, as the paper's
 own, agrees with the model; ``variances="relaxed"`` is the paper's parametrisation with σ_s = 0.1.
 
-The code of h is the posterior mean E[z | h] under the prior pooled over tasks, A Gaussian's linear estimate: at
+The code of h is the posterior mean E[z | h] pooled over tasks, A⁻¹ (C − Σ_noise) C⁻¹ h with C the covariance of h: at
 encoding time neither task nor target are known, and A⁻¹ h would amplify the observation noise of weak directions.
 """
 
@@ -22,13 +22,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from bench.api import Diverged, NotApplicable
 from mtlcm.diagonalisation import joint_diagonaliser, transform
-from mtlcm.likelihood import maximise_likelihood
+from mtlcm.likelihood import CovarianceFit, maximise_likelihood
 from mtlcm.moments import TaskMoments
 
 Float = NDArray[np.float64]
 
 MIN_DOF = 2
 """A task needs this many residual degrees of freedom (samples minus 2) to say anything on a covariance."""
+
+CONDITION_LIMIT = 300.0
+"""From this condition number of A on the likelihood may have several maxima, and is climbed from another start too."""
 
 SMALL_EFFECT = 0.1
 """Standardised regression coefficient below which a code is not said to drive a target."""
@@ -44,7 +47,7 @@ class LinearCausalModel:
     ----------
     variances        "free": D and m free per task and factor; "relaxed": D = c + σ_s² (1 − c), the paper's model
     noise            model the observation noise σ² I of h; without it the joint diagonaliser is the answer
-    tolerance        stop when a step gains fewer nats of the likelihood of all the data
+    tolerance        of the gradient: stop when a step would gain fewer nats a sample
     max_iterations   of the likelihood's optimiser
 
     Attributes after ``fit`` (r is the rank of h, d if it has full rank)
@@ -55,7 +58,7 @@ class LinearCausalModel:
     slopes_       (T, r) m: slope of the factors on the target; nan for tasks not used
     causal_       (T, r) bool: inferred causal indicators; False for tasks not used
     spurious_     (T, r) inferred spurious coefficients γ, 0 where causal or not used
-    noise_        σ, in the units of h
+    noise_        σ: in the units of h, or of its standardised columns (``history_["noise_equal_in"]``)
     history_      what happened, as JSON values
     """
 
@@ -64,8 +67,8 @@ class LinearCausalModel:
         *,
         variances: Literal["free", "relaxed"] = "free",
         noise: bool = True,
-        tolerance: float = 0.1,
-        max_iterations: int = 200,
+        tolerance: float = 1e-6,
+        max_iterations: int = 1000,
     ) -> None:
         self.variances = variances
         self.noise = noise
@@ -98,12 +101,19 @@ class LinearCausalModel:
                 f"{d} latent factors need at least {d}: lower n_latents or add tasks"
             )
         self.mean_ = np.asarray(used.n @ used.mean_h / used.n.sum())
+        units = _units(used)
         slopes_h, residual, dof = regress_on_target(used)
+        slopes_h, residual = slopes_h / units, residual / (units[:, None] * units)
         basis = _span(np.einsum("t,tij->ij", dof / dof.sum(), residual))
         rank = basis.shape[1]
         local = transform(basis.T, residual)
         local, padded = _pad_small_tasks(local, dof)
         start = joint_diagonaliser(local, dof, tolerance=1e-4)
+        warnings = []
+        if rank < d:
+            warnings.append(f"stage 2: h varies in {rank} of {d} directions given task and target: {rank} factors")
+        if not start.converged:
+            warnings.append("stage 2: the joint diagonaliser did not converge")
         self.history_: dict[str, Any] = {
             "n_tasks_used": int(used.n_tasks),
             "n_tasks_dropped": int(moments.n_tasks - used.n_tasks),
@@ -113,20 +123,19 @@ class LinearCausalModel:
             "diagonalisation_iterations": len(start.criterion) - 1,
             "diagonalisation_converged": start.converged,
         }
+        noise_shape = np.eye(rank)
         noise = 0.0
         mixing = np.linalg.inv(start.unmixing)
         variances = np.diagonal(transform(start.unmixing, local), axis1=1, axis2=2)
         if self.noise and not shared_samples:
-            fit = maximise_likelihood(
-                local,
-                dof,
-                start.unmixing,
-                variances=self.variances,
-                tolerance=self.tolerance,
-                max_iterations=self.max_iterations,
-            )
-            mixing, variances, noise = fit.mixing, fit.variances, fit.noise
+            slopes_local = (slopes_h @ basis) * np.sqrt(used.s_yy)[:, None]
+            best, noise_shape, fit = self._likeliest(local, dof, slopes_local, start.unmixing, units, basis)
+            mixing, variances, noise = fit.mixing, fit.variances[: used.n_tasks], fit.noise
+            if not fit.converged:
+                warnings.append(f"stage 2: the likelihood had not converged after {len(fit.trace) - 1} iterations")
             self.history_ |= {
+                "noise_equal_in": best[0],
+                "start": best[1],
                 "likelihood_iterations": len(fit.trace) - 1,
                 "likelihood_converged": fit.converged,
                 "likelihood_gain_nats": float((fit.trace[0] - fit.trace[-1]) * dof.sum()),
@@ -136,21 +145,22 @@ class LinearCausalModel:
         within = np.diag(dof @ variances / dof.sum()) + np.einsum(
             "t,ti,tj->ij", used.s_yy / used.n.sum(), slopes, slopes
         )
-        offset = np.linalg.solve(mixing, ((used.mean_h - self.mean_) @ basis).T).T
+        offset = np.linalg.solve(mixing, ((used.mean_h - self.mean_) / units @ basis).T).T
         prior = within + np.einsum("t,ti,tj->ij", used.n / used.n.sum(), offset, offset)
         # Unit pooled variance, and signs such that the largest entry of each column of A is positive.
         scale = np.sqrt(np.diagonal(prior))
-        ambient = basis @ mixing
+        ambient = units[:, None] * (basis @ mixing)
         scale = scale * np.sign(ambient[np.abs(ambient).argmax(0), np.arange(rank)])
         self.mixing_ = ambient * scale
-        mixing, prior = mixing * scale, prior / (scale[:, None] * scale)
+        mixing = mixing * scale
         variances, slopes = variances / scale**2, slopes / scale
-        signal = mixing @ prior @ mixing.T
-        self.unmixing_ = np.linalg.solve(signal + noise * np.eye(rank), mixing @ prior).T @ basis.T
+        total = basis.T @ (_pooled_covariance(used) / (units[:, None] * units)) @ basis
+        shrink = np.eye(rank) - noise * np.linalg.solve(total, noise_shape).T  # (total − noise) / total
+        self.unmixing_ = np.linalg.solve(mixing, shrink) @ (basis.T / units)
         self.noise_ = float(np.sqrt(noise))
         if not (np.isfinite(self.unmixing_).all() and np.isfinite(variances).all()):
             raise Diverged("stage 2: the linear causal model left the finite numbers")
-        self.history_["noise"] = self.noise_
+        self.history_ |= {"noise": self.noise_, "warnings": warnings}
         if shared_samples:
             causal = _drives_target(used, self.unmixing_)
             spurious = np.zeros_like(slopes)
@@ -162,6 +172,41 @@ class LinearCausalModel:
         self.causal_ = _spread(causal, usable, False)
         self.spurious_ = _spread(spurious, usable, 0.0)
         return self
+
+    def _likeliest(
+        self, residual: Float, dof: Float, slopes: Float, unmixing: Float, units: Float, basis: Float
+    ) -> tuple[tuple[str, str], Float, CovarianceFit]:
+        """The likeliest of several fits: names of noise and start, the noise's shape, the fit.
+
+        slopes (T, r) are those of h on the target divided by their errors' scale, so that each has covariance
+        A (D_t + M) Aᵀ + Σ_noise, with M the spread of the factors' own slopes between tasks. Where those are not
+        correlated, M is diagonal and the slopes are one more task of T - 1 degrees of freedom; it says how the factors
+        lie in directions that the noise hides within tasks. The paper's own parametrisation has no place for it.
+        """
+        starts = {"residuals": unmixing}
+        if self.variances == "free" and len(slopes) - 1 > slopes.shape[1]:
+            between = np.cov(slopes, rowvar=False).reshape(residual.shape[1:])
+            residual, dof = np.concatenate([residual, between[None]]), np.append(dof, len(slopes) - 1.0)
+
+        def fit(start: str, shape: Float) -> CovarianceFit:
+            return maximise_likelihood(
+                residual,
+                dof,
+                starts[start],
+                noise_shape=shape,
+                variances=self.variances,
+                tolerance=self.tolerance,
+                max_iterations=self.max_iterations,
+            )
+
+        shapes = _noise_shapes(units, basis)
+        fits = {(name, "residuals"): fit("residuals", shape) for name, shape in shapes.items()}
+        best = min(fits, key=lambda key: fits[key].trace[-1])
+        if np.linalg.cond(fits[best].mixing) > CONDITION_LIMIT:
+            starts["residuals and slopes"] = joint_diagonaliser(residual, dof, tolerance=1e-4).unmixing
+            fits[best[0], "residuals and slopes"] = fit("residuals and slopes", shapes[best[0]])
+            best = min(fits, key=lambda key: fits[key].trace[-1])
+        return best, shapes[best[0]], fits[best]
 
     def encode(self, h: ArrayLike) -> Float:
         """Codes (n, r) of h (n, d): the posterior mean of the factors."""
@@ -187,6 +232,32 @@ def regress_on_target(moments: TaskMoments) -> tuple[Float, Float, Float]:
     residual = moments.s_hh - slopes[:, :, None] * moments.s_hy[:, None, :]
     pooled = moments.s_hh.sum(0) / moments.n.sum()
     return slopes, residual / dof[:, None, None] + 1e-9 * pooled, dof
+
+
+def _units(moments: TaskMoments) -> Float:
+    """Standard deviation within tasks of every column of h (d,), 1 where it is 0: nothing below depends on units."""
+    deviation = np.sqrt(np.diagonal(moments.s_hh.sum(0)) / moments.n.sum())
+    return np.where(deviation > 0, deviation, 1.0)
+
+
+def _noise_shapes(units: Float, basis: Float) -> dict[str, Float]:
+    """Candidates for the noise's covariance up to σ², (r, r) in the basis: equal in h, or in its standardised columns.
+
+    Where units are as measured, the first is the paper's model. Where columns have units of their own it would be a
+    different assumption for every choice of units. The likelihood chooses.
+    """
+    equal = np.eye(basis.shape[1])
+    shapes = {"h": (basis.T / units**2) @ basis}
+    if units.max() > 3 * units.min():
+        shapes["standardised columns"] = equal
+    return shapes
+
+
+def _pooled_covariance(moments: TaskMoments) -> Float:
+    """Covariance (d, d) of h over all samples, whatever their task."""
+    share = moments.n / moments.n.sum()
+    offset = moments.mean_h - share @ moments.mean_h
+    return np.asarray(moments.s_hh.sum(0) / moments.n.sum() + np.einsum("t,ti,tj->ij", share, offset, offset))
 
 
 def _span(pooled: Float) -> Float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bench.api import Evidence, PaperSetting
 
-# the learner's `paper` budget
+# the `paper` budget of `mtlcm-flow`
 _PAPER = {"steps": 500, "batch": 4096, "flow_steps": 1000, "network": {"flow_hidden": (256, 256)}}
 _QUICK_DATA = {"d": 5, "k": 2, "n_tasks": 40, "n_per_task": 50}
 _QUICK_NETWORK = {"steps": 40, "batch": 1024, "flow_steps": 40, "network": None}
@@ -43,7 +43,7 @@ def _nonlinear(d: int, reference: str, *expect: str) -> PaperSetting:
     """One hidden layer of mixing, 500 tasks of 200 samples, as in the paper's Algorithm 1."""
     return PaperSetting(
         title=f"nonlinear, one hidden mixing layer, 100 observed, d={d}, k=4, T=500, n=200",
-        learner="mtlcm",
+        learner="mtlcm-flow",
         dataset="nonlinear-causal",
         metric="mcc",
         reference=reference,

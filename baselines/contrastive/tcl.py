@@ -44,6 +44,7 @@ class SegmentClassifier(nn.Module):
 
 @learner(
     "tcl",
+    assumes=("factorised-given-u", "sizes-are-truth"),
     summary="time-contrastive learning: segment classifier on |features|, then FastICA on these",
     paper="Hyvärinen & Morioka, NeurIPS 2016",
     guarantee="permutation+scaling",

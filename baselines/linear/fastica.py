@@ -51,6 +51,7 @@ def unmix_codes(codes: Float64, *, seed: int, max_iter: int, tol: float) -> tupl
 
 @learner(
     "fastica",
+    assumes=("linear-mixing", "independent-non-gaussian"),
     summary="FastICA (log cosh, symmetric) on the leading principal components",
     paper="Hyvärinen, IEEE Transactions on Neural Networks 1999",
     guarantee="none",

@@ -16,6 +16,7 @@ from mtlcm.moments import task_moments
 
 @learner(
     "rrr",
+    assumes=("linear-mixing", "heads-span"),
     summary="ridge regression per task, rank-d factorisation of the coefficients",
     paper="Izenman, Journal of Multivariate Analysis 1975",
     guarantee="linear",
@@ -48,12 +49,14 @@ class ReducedRankRegression:
 
 @learner(
     "rrr-ajd",
+    assumes=("linear-mixing", "heads-span", "gaussian-given-target"),
     summary="rrr, then joint diagonalisation of the tasks' residual covariances",
     paper="Pham, SIAM Journal on Matrix Analysis 2001; the stage 2 likelihood of Chen et al. 2024 in its linear case",
     guarantee="permutation+scaling",
     assumptions="as rrr; given task and target the factors are independent, with variances that differ between tasks",
     needs=("targets",),
     reference=True,
+    version=2,
     accepts=("vector", "image", "sequence", "graph"),
 )
 class DiagonalisedReducedRankRegression(ReducedRankRegression):

@@ -52,6 +52,7 @@ def task_moments(z: Tensor, y: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
 
 @learner(
     "sparse-bilevel",
+    assumes=("injective-mixing", "heads-span", "sparse-separating-heads"),
     summary="encoder whose features let an inner Lasso solve every task sparsely",
     paper="Lachapelle et al. 2023, ICML, arXiv 2211.14666",
     guarantee="permutation+scaling",
@@ -67,6 +68,7 @@ def task_moments(z: Tensor, y: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
 )
 @learner(
     "ridge-bilevel",
+    assumes=("injective-mixing", "heads-span"),
     summary="the same with an inner ridge regression: its linearly identified counterpart",
     paper="Lachapelle et al. 2023, ICML, arXiv 2211.14666",
     guarantee="linear",

@@ -17,13 +17,17 @@ OBLIQUE_STARTS = 5
 
 @learner(
     "mtrn-sparse-rotation",
+    assumes=("injective-mixing", "heads-span", "sparse-separating-heads"),
     summary="multi-task regression network, then the rotation, and the oblique map, that make its heads sparse",
     paper="Jennrich, Psychometrika 2004, 2006 (the rotation); Chen et al., TMLR 2024 (the network)",
     guarantee="permutation+scaling",
     assumptions="targets linear in the factors, T >= d; tasks need few factors and their supports separate the factors:"
     " for every factor, the supports without it cover all others",
     needs=("targets",),
+    version=2,
+    effort=("steps",),
     budgets={"smoke": {"steps": 40, "restarts": 4}, "paper": {"steps": 2000}},
+    accepts=("vector", "image", "sequence", "graph"),
 )
 class SparseRotation:
     """Codes (n, r) of mean 0 and variance 1; r is the rank of the network's codes, ``n_latents`` at most.

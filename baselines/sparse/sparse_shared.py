@@ -145,6 +145,7 @@ def newton_step(
 
 @learner(
     "sparse-shared",
+    assumes=("injective-mixing", "grouped-tasks"),
     summary="features that logistic heads use sparsely and share between tasks; from the paper's objective",
     paper="Fumero et al. 2023, NeurIPS, arXiv 2304.07939 (from the paper's objective; no released program)",
     guarantee="block",

@@ -35,6 +35,7 @@ def class_labels(view: TrainView) -> np.ndarray[Any, np.dtype[np.int64]]:
 
 @learner(
     "single-task-classification",
+    assumes=("injective-mixing", "vmf-clusters-span"),
     summary="cross-entropy over class labels (or an integer auxiliary variable), logits W f(x)",
     paper="Reizinger, Bizeul, Juhos et al. 2024, arXiv 2410.21869; Roeder, Metz, Kingma 2021, ICML",
     guarantee="linear",

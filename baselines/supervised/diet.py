@@ -52,6 +52,7 @@ class _InstanceHead(nn.Module):
 
 @learner(
     "diet",
+    assumes=("injective-mixing", "vmf-clusters-span", "instance-views"),
     summary="cross-entropy over instance labels: every sample, or every group of views, is its own class",
     paper="Reizinger, Bizeul, Juhos et al. 2024, arXiv 2410.21869; Balestriero 2023",
     guarantee="linear",

@@ -11,12 +11,13 @@ from bench.toolkit.preprocess import Float64
 
 @learner(
     "mtrn-ica",
+    assumes=("injective-mixing", "heads-span", "independent-non-gaussian"),
     summary="multi-task regression network, then FastICA on its codes",
     paper="Chen et al., TMLR 2024 (network); Hyvärinen, IEEE Transactions on Neural Networks 1999 (FastICA)",
     guarantee="permutation+scaling",
     assumptions="heads span R^d, T >= d; latents are independent, at most one of them Gaussian",
     needs=("targets",),
-    version=2,
+    version=3,
     effort=("steps",),
     budgets={"smoke": {"steps": 15, "batch": 512}, "paper": {"steps": 1000, "max_iter": 2000}},
     accepts=("vector", "image", "sequence", "graph"),

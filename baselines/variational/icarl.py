@@ -210,6 +210,7 @@ class _frozen:
 
 @learner(
     "icarl",
+    assumes=("injective-mixing", "exponential-given-u"),
     summary="iVAE whose conditional prior is a general exponential family fitted by score matching",
     paper="Lu, Wu, Hernández-Lobato & Schölkopf, ICLR 2022",
     guarantee="permutation+scaling",

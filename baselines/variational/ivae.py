@@ -70,6 +70,7 @@ class ConditionalPrior(nn.Module):
 
 @learner(
     "ivae",
+    assumes=("injective-mixing", "factorised-given-u"),
     summary="identifiable VAE, prior mean and variance learned from u; u reaches the encoder at test time",
     paper="Khemakhem et al., AISTATS 2020",
     guarantee="permutation+scaling",
@@ -83,6 +84,7 @@ class ConditionalPrior(nn.Module):
 )
 @learner(
     "ivae-blind",
+    assumes=("injective-mixing", "factorised-given-u"),
     summary="ivae whose encoder sees x alone; where the data have targets and no u, the targets are u",
     paper="Khemakhem et al., AISTATS 2020",
     guarantee="permutation+scaling",

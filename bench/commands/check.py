@@ -55,6 +55,9 @@ def main(options: argparse.Namespace) -> int:
     found = discover(files)
     chosen = _chosen(options.names, files, found)
     kept = broken = bad = 0
+    for where, reason in found.broken.items():
+        print(f"FAIL {where} cannot be read: {reason}")
+        broken, bad = broken + 1, bad + 1
     for info in chosen:
         lacking = missing_requirements(info)
         if lacking:

@@ -67,43 +67,62 @@ def execute(
     alone   keys of cells that share their fit with no other, whatever the options say
     """
     store.put_plan((cell.spec.key, asdict(cell.spec)) for cell in cells)
-    todo = still_to_do(cells, store, found, fresh=options.fresh)
-    for cell in cells:
-        if cell.skip:
-            store.put(cell.spec.key, _skipped(cell))
-    _announce(cells, todo)
-    return bool(todo) and _run_cells(options, todo, store, found, pool, alone)
+    unique = {cell.spec.key: cell for cell in cells}
+    todo = [cell.spec for cell in still_to_do(cells, store, found, fresh=options.fresh)]
+    rescore = set() if options.fresh else rescored(todo, store, found)
+    entries = store.entries()
+    for key, cell in unique.items():
+        if cell.skip and (key not in entries or entries[key].reason != cell.skip):
+            store.put(key, _skipped(cell))
+    _announce(cells, len(todo), len(rescore))
+    return bool(todo) and _run_cells(options, todo, store, found, pool, rescore, alone)
 
 
 def _run_cells(
     options: argparse.Namespace,
-    todo: Sequence[Cell],
+    specs: Sequence[RunSpec],
     store: Store,
     found: Registry,
     pool: Pool,
+    rescore: set[str],
     alone: Collection[str],
 ) -> bool:
     from bench.commands.display import Display
     from bench.run.cell import job_of
     from bench.run.executors import local
+    from bench.run.progress import Sharing
     from bench.run.provenance import usable_cores
+    from bench.run.spec import RunSpec
 
-    specs = [cell.spec for cell in todo]
     at_once = options.jobs or (1 if specs[0].device == "cuda" else max(1, usable_cores() // options.threads))
     limits = limits_of(options)
-    groups = _fitted_together(specs, found, alone) if options.share else [[spec] for spec in specs]
-    jobs = [job_of(group, found, threads=options.threads, salt=store.salt) for group in groups]
+    fitted = [spec for spec in specs if spec.key not in rescore]
+    groups = _fitted_together(fitted, found, alone) if options.share else [[spec] for spec in fitted]
+    groups += [[spec] for spec in specs if spec.key in rescore]
+    for name in sorted({spec.learner for spec in specs} | {spec.dataset for spec in specs}):
+        if name in found.broken:
+            print(f"warning: '{name}' cannot be used, its cells will fail: {found.broken[name]}", file=sys.stderr)
+    keep = getattr(options, "keep_codes", False)
+    jobs = [job_of(group, found, threads=options.threads, salt=store.salt, keep_codes=keep) for group in groups]
     with Display(len(specs), at_once) as display, _killed_as_interrupted():
-        outcomes = local.run(jobs, pool, at_once=at_once, limits=limits, on_change=display.show)
-        try:
-            for outcome in outcomes:
-                if outcome.codes:
-                    store.put_codes(outcome.spec.key, outcome.codes)
-                store.put(outcome.spec.key, outcome.record)
-                display.done(outcome.spec, outcome.record)
-        except KeyboardInterrupt:
-            outcomes.close()  # type: ignore[attr-defined]
-            return True
+        elsewhere = lambda record: display.done(RunSpec.from_dict(record["spec"]), record)  # noqa: E731
+        with Sharing(store, rescore=rescore, elsewhere=elsewhere) as sharing:
+            sharing.expect(spec.key for spec in specs)
+            outcomes = local.run(
+                jobs,
+                pool,
+                at_once=at_once,
+                limits=limits,
+                turns=sharing,
+                stored=sharing.stored,
+                on_change=display.show,
+            )
+            try:
+                for outcome in outcomes:
+                    display.done(outcome.spec, sharing.keep(outcome))
+            except KeyboardInterrupt:
+                outcomes.close()  # type: ignore[attr-defined]
+                return True
     return False
 
 
@@ -129,7 +148,7 @@ def _fitted_together(specs: Sequence[RunSpec], found: Registry, alone: Collectio
     """Cells that differ in the model seed alone, for learners that fit many seeds in one pass; others by themselves."""
     groups: dict[str, list[RunSpec]] = {}
     for spec in specs:
-        many = registry_module.fits_many(found.learners[spec.learner])
+        many = spec.learner not in found.broken and registry_module.fits_many(found.learners[spec.learner])
         same = replace(spec, repetition=0, model_seed=0)
         groups.setdefault(same.key if many and spec.key not in alone else spec.key, []).append(spec)
     return list(groups.values())
@@ -143,21 +162,26 @@ def limits_of(options: argparse.Namespace) -> Limits:
 
 
 def still_to_do(cells: Iterable[Cell], store: Store | None, found: Registry, *, fresh: bool) -> list[Cell]:
-    """The cells to run: not done yet, or done before a plugin brought a metric that they have no value of."""
-    added = {info.name for info in found.foreign_metrics()}
-
-    def done(cell: Cell) -> bool:
-        record = store.get(cell.spec.key) if store else None
-        if record is None or record["status"] != "ok":
-            return False
-        scores = record.get("metrics", {})
-        # metrics of plugins read the true latents: only where MCC has a value would they have one
-        has_truth = (scores.get("mcc") or {}).get("value") is not None
-        return not has_truth or added <= set(scores)
+    """The cells to run: not done yet, or done with other metrics than there are now."""
+    from bench.run.progress import state_of
 
     # two paper settings may share a cell: it is run once
-    unique = {cell.spec.key: cell for cell in cells}.values()
-    return [cell for cell in unique if not cell.skip and (fresh or not done(cell))]
+    unique = {cell.spec.key: cell for cell in cells}
+    done = state_of(store, unique, *_metrics(found)).done if store and not fresh else set()
+    return [cell for key, cell in unique.items() if not cell.skip and key not in done]
+
+
+def rescored(specs: Sequence[RunSpec], store: Store, found: Registry) -> set[str]:
+    """Of the cells to run, those that lack nothing but scores: their codes are stored."""
+    from bench.run.progress import state_of
+
+    return state_of(store, (spec.key for spec in specs), *_metrics(found)).rescore
+
+
+def _metrics(found: Registry) -> tuple[dict[str, int], set[str]]:
+    """Versions of all metrics by name, and the names of those that plugins bring."""
+    versions = {info.name: info.version for info in found.metrics.values()}
+    return versions, {info.name for info in found.foreign_metrics()}
 
 
 def _skipped(cell: Cell) -> dict[str, Any]:
@@ -173,20 +197,23 @@ def _skipped(cell: Cell) -> dict[str, Any]:
     }
 
 
-def _announce(cells: Sequence[Cell], todo: Sequence[Cell]) -> None:
+def _announce(cells: Sequence[Cell], todo: int, rescore: int) -> None:
     skipped: dict[str, int] = Counter(cell.skip for cell in cells if cell.skip)
     total = len({cell.spec.key for cell in cells})
-    done = total - len(todo) - sum(skipped.values())
+    done = total - todo - sum(skipped.values())
     apply = "does not apply" if sum(skipped.values()) == 1 else "do not apply"
-    print(f"{counted(total, 'cell')}: {len(todo)} to run, {done} done before, {sum(skipped.values())} {apply}")
+    print(f"{counted(total, 'cell')}: {todo} to run, {done} done before, {sum(skipped.values())} {apply}")
     for reason, count in sorted(skipped.items()):
         print(f"  {count} skipped: {reason}")
+    if rescore:
+        print(f"  {rescore} of those to run are only scored, with metrics that are new: codes are stored")
     sys.stdout.flush()
 
 
 def closing_words(cells: Sequence[Cell], store: Store, out: str, *, interrupted: bool) -> int:
-    records = [store.get(key) for key in dict.fromkeys(cell.spec.key for cell in cells)]
-    counts = Counter(record["status"] if record else "not run" for record in records)
+    entries = store.entries()
+    keys = dict.fromkeys(cell.spec.key for cell in cells)
+    counts = Counter(entries[key].status if key in entries else "not run" for key in keys)
     print(", ".join(f"{count} {status}" for status, count in sorted(counts.items())) + f"; records in {out}/runs")
     if interrupted:
         print("interrupted; the same command resumes where it stopped", file=sys.stderr)
@@ -225,5 +252,6 @@ def device_of(wanted: str) -> str:
 
 
 def warn_of_broken(found: Registry) -> None:
+    """One line for each plugin that cannot be used."""
     for where, reason in found.broken.items():
         print(f"warning: {where} is left out: {reason}", file=sys.stderr)

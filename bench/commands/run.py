@@ -61,6 +61,7 @@ def planned(options: argparse.Namespace, found: Registry, salt: str = "") -> lis
     """The cells of the command line; own data stands beside, or in place of, the datasets named."""
     from bench.run.effort import parse_efforts
     from bench.run.plan import Selection, parse_seeds, plan
+    from bench.run.shard import parse_shard, part_of
 
     seeds = parse_seeds(options.seeds or DEFAULT_SEEDS.get(options.budget, "0"))
     settings = list(options.settings)
@@ -81,7 +82,7 @@ def planned(options: argparse.Namespace, found: Registry, salt: str = "") -> lis
         from bench.commands.own_data import plan_own
 
         cells += plan_own(options, selection, found)
-    return cells
+    return part_of(cells, *parse_shard(options.shard)) if options.shard else cells
 
 
 def _scores(cells: Sequence[Cell], store: Store, found: Registry) -> None:
@@ -97,7 +98,8 @@ def _scores(cells: Sequence[Cell], store: Store, found: Registry) -> None:
     print()
     emit(markdown(items))
     for info in found.foreign_metrics():
-        if any(info.name in record.get("metrics", {}) for record in records):
+        scores = [record.get("metrics", {}).get(info.name, {}) for record in records]
+        if any(score.get("value") is not None for score in scores):
             print()
             emit(markdown(standings(records, found, consistency, by=info.name)))
     print()

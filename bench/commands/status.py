@@ -20,16 +20,17 @@ def main(options: argparse.Namespace) -> int:
 
     store = Store(options.out)
     plan = store.plan()
-    records = {key: store.get(key) for key in plan}
-    counts = Counter(record["status"] if record else "not run" for record in records.values())
+    entries = store.entries()
+    records = {key: entries.get(key) for key in plan}
+    counts = Counter(record.status if record else "not run" for record in records.values())
     lines = [f"{counted(len(plan), 'cell')} planned in {options.out}"]
     lines += [f"- {status}: {count}" for status, count in sorted(counts.items())]
     groups: dict[tuple[str, str], list[str]] = {}
     for key, record in records.items():
         if record is None:
             groups.setdefault(("not run", "python -m bench run with the same options does them"), []).append(key)
-        elif record["status"] != "ok":
-            groups.setdefault((record["status"], record["reason"]), []).append(key)
+        elif record.status != "ok":
+            groups.setdefault((record.status, record.reason), []).append(key)
     order = {"not run": 1, "skipped": 2}
     for (status, reason), keys in sorted(groups.items(), key=lambda item: (order.get(item[0][0], 0), item[0])):
         lines += ["", f"{status}: {reason} ({counted(len(keys), 'cell')})"]

@@ -23,10 +23,9 @@ def consistency_of(records: Sequence[Record], store: Store) -> dict[str, dict[st
 
     codes = {}
     for record in records:
-        path = store.codes_path(RunSpec.from_dict(record["spec"]).key)
-        if record["status"] == "ok" and path.exists():
-            with np.load(path) as file:
-                codes[record["spec"]["repetition"]] = file["test"].astype(np.float64)
+        found = store.codes(RunSpec.from_dict(record["spec"]).key) if record["status"] == "ok" else {}
+        if "test" in found:
+            codes[record["spec"]["repetition"]] = found["test"].astype(np.float64)
     pairs: dict[str, dict[str, Any]] = {}
     for first, second in combinations(sorted(codes), 2):
         try:

@@ -67,7 +67,7 @@ def about(board: Board) -> str:
 
 def row_commands(row: Row, found: Registry) -> list[str]:
     """Commands of every effort of the row, of the cells that finished."""
-    return commands([record for step in row.by_effort or [row] for record in step.ok], found)
+    return commands([record for record in row.every_record if record["status"] == "ok"], found)
 
 
 def _leads(board: Board) -> str:

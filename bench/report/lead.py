@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from bench.report.holding import where_held
 from bench.report.markdown import score
 from bench.report.paired import mean_interval
 from bench.report.ranking import TITLES, competitors, family_of, metric_on, scores_of, told_apart, with_failures_lowest
@@ -19,11 +20,17 @@ def leads(board: Board) -> list[str]:
     pairs of the board, as the ranks are (docs/statistics.md). Failed cells count as in the ranks: as the lowest score
     of any learner there.
     """
+    held = where_held(board)
+    restricted = len(competitors(held)) < len(competitors(board))
     families = dict.fromkeys(family_of(headline(row, board)) for row in competitors(board))
-    return [sentence for family in families if (sentence := _lead(board, family))]
+    sentences = []
+    for family in families:
+        promised = _lead(held, family, " among learners whose theorem holds or nearly holds here") if restricted else ""
+        sentences += [promised, _lead(board, family, " among all" if promised else "")]
+    return [sentence for sentence in sentences if sentence]
 
 
-def _lead(board: Board, family: str) -> str:
+def _lead(board: Board, family: str, among: str) -> str:
     metric = metric_on(board, family)
     if metric is None:
         return ""
@@ -37,7 +44,7 @@ def _lead(board: Board, family: str) -> str:
         return ""
     title = TITLES.get(metric, TITLES.get(family, family)) + (" on independent z" if metric != family else "")
     return (
-        f"First by {title}: `{first}`, {means[first]:.3f}; runner-up `{second}`, {means[second]:.3f}; "
+        f"First by {title}{among}: `{first}`, {means[first]:.3f}; runner-up `{second}`, {means[second]:.3f}; "
         f"difference {_words(difference)}."
     )
 

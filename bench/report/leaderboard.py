@@ -16,8 +16,9 @@ from bench.report.naming import slugs
 from bench.report.overview import OTHERS, left_out, overview, stamp_lines
 from bench.report.pictures import Pictures, files, pictures
 from bench.report.ranking import ranking
-from bench.report.rows import Board, boards, renamed, row_key
+from bench.report.rows import Board, boards, effort_steps, renamed, step_key
 from bench.report.tabular import csv_text, write_parquet
+from bench.run.spec import RunSpec
 from bench.run.store import Record, Store, read_records, write_json, write_records, write_text
 
 Consistency = dict[str, dict[str, dict[str, Any]]]
@@ -42,8 +43,9 @@ def write_leaderboard(source: str | Path, to: str | Path | None = None, plugin_f
     target = default_target(source) if to is None else Path(to)
     made = boards(records, found, consistency)
     drawn = pictures(made)
-    beside = [name for name in OTHERS if (target / name).exists()]
-    pages = markdown_pages(made, records, found, drawn, beside=beside)
+    reproduced = _reproduction(Path(source), found)
+    beside = [name for name in OTHERS if name in reproduced or (target / name).exists()]
+    pages = markdown_pages(made, records, found, drawn, beside=beside) | reproduced
     pages["index.html"] = page(made, records, found, drawn)
     pages["records.csv"] = csv_text(records)
     for name, content in pages.items():
@@ -54,6 +56,19 @@ def write_leaderboard(source: str | Path, to: str | Path | None = None, plugin_f
     written = [*pages, "records.jsonl", "consistency.json"]
     written += ["records.parquet"] if write_parquet(records, target / "records.parquet") else []
     return [target / name for name in written]
+
+
+def _reproduction(source: Path, found: Registry) -> dict[str, str]:
+    """The reproduction table, where its records lie beside a records.jsonl."""
+    stored = source.parent / "reproduction.jsonl"
+    if not (source.is_file() and stored.exists()):
+        return {}
+    from bench.report import reproduction
+
+    records = {RunSpec.from_dict(record["spec"]).key: record for record in read_records(stored)}
+    trials = reproduction.trials(reproduction.select(None), found, device="cpu", quick=False)
+    made = [(trial, [records.get(cell.spec.key) for cell in trial.cells]) for trial in trials]
+    return {"reproduction.md": reproduction.markdown(made, quick=False)}
 
 
 def default_target(source: str | Path) -> Path:
@@ -112,9 +127,13 @@ def read_consistency(records: Sequence[Record], source: str | Path, found: Regis
     for record in records:
         dataset = found.datasets.get(record["spec"]["dataset"])
         if dataset is not None and not dataset.truth:
-            groups.setdefault(row_key(record["spec"]), []).append(record)
+            groups.setdefault(step_key(record["spec"], 1.0), []).append(record)
     store = Store(source)
-    return {key: consistency_of(members, store) for key, members in groups.items()}
+    return {
+        step_key(members[0]["spec"], effort): consistency_of(own, store)
+        for members in groups.values()
+        for effort, own in effort_steps(members)
+    }
 
 
 def _ranks(made: Sequence[Board]) -> str:

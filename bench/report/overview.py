@@ -23,7 +23,7 @@ OTHERS = {
 }
 LONGEST = 150
 """Lines of the page."""
-WIDEST = 7
+WIDEST, WIDEST_UNKNOWN = 7, 3
 """Datasets side by side: more would not fit GitHub's column."""
 HOW_TO_READ = """\
 Scores are held out and means over seeds (a data seed and a model seed each). A learner is judged by what its \
@@ -127,17 +127,22 @@ def _known_truth(boards: Sequence[Board], pages: Mapping[str, str], most: int) -
 
 def _unknown_truth(boards: Sequence[Board], pages: Mapping[str, str], most: int) -> list[str]:
     rows = _rows(boards)
-    short = {"consistency.strong": "strong", "consistency.weak": "weak", "target_r2": "target R²"}
     parts = []
-    for start in range(0, len(boards), 2):
-        members = boards[start : start + 2]
-        header = ["learner", *(f"{_linked(board, pages)}: {word}" for board in members for word in short.values())]
+    for start in range(0, len(boards), WIDEST_UNKNOWN):
+        members = boards[start : start + WIDEST_UNKNOWN]
+        header = ["learner", *(f"{_linked(board, pages)}: strong / weak / target R²" for board in members)]
         body = [
-            [_name(name, places), *(_plain(places.get(board.label), metric) for board in members for metric in short)]
+            [_name(name, places), *(_agreement(places.get(board.label)) for board in members)]
             for name, places in rows[:most]
         ]
         parts.append(table(header, body))
     return [*parts, _hidden(rows, most), _absent(boards, {name for name, _ in rows})]
+
+
+def _agreement(place: tuple[Row, Board] | None) -> str:
+    if place is not None and not place[0].ok:
+        return _plain(place, "target_r2")
+    return " / ".join(_plain(place, metric) for metric, _ in facts.SCORES_WITHOUT_TRUTH)
 
 
 Places = dict[str, tuple[Row, Board]]
@@ -238,7 +243,7 @@ def left_out(records: Sequence[Record], found: Registry) -> str:
 
 def stamp_lines(made: Sequence[Board]) -> list[str]:
     """Counts of all cells, and where they come from."""
-    records = [record for board in made for row in board.rows for step in row.by_effort for record in step.records]
+    records = [record for board in made for row in board.rows for record in row.every_record]
     ok = sum(record["status"] == "ok" for record in records)
     gaps = sum(record["status"] == "skipped" for record in records)
     counts = f"{len(records)} cells: {ok} done, {gaps} not applicable, {len(records) - ok - gaps} failed"

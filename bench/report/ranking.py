@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from bench.report.holding import where_held
 from bench.report.markdown import DASH, folded, score, table
 from bench.report.paired import cell_scores, mean_interval
 from bench.report.rows import Board, Row, headline
@@ -34,7 +35,9 @@ whose paired difference on the same seeds has an interval above zero, corrected 
 a rank, and few seeds tell little apart. A failed cell counts as the lowest score that any learner has in that cell;
 learners without a finished cell come last. Reference rows are not ranked. **Bold**: ranked by the score its
 guarantee is about. Mean ranks: ± half-width of a Student t interval, datasets as units; learners that do not apply
-everywhere come below the others, as their mean is over other datasets."""
+everywhere come below the others, as their mean is over other datasets. First come the ranks among learners whose
+theorem holds, or nearly holds, on the dataset (`python -m bench list --json` has the assumptions and which data meet
+them); then those among all."""
 
 
 def shared_ranks(
@@ -128,7 +131,13 @@ def ranking(boards: Sequence[Board]) -> str:
     boards are named and not ranked. Returns "" where there is nothing to rank.
     """
     families = dict.fromkeys(family_of(headline(row, board)) for board in boards for row in competitors(board))
-    parts = [part for family in families for part in _family_block(family, boards)]
+    held = [where_held(board) for board in boards]
+    parts: list[str] = []
+    for family in families:
+        title = TITLES.get(family, family)
+        where = _family_block(family, held, f"By {title}, where the learner's theorem holds or nearly holds")
+        everywhere = _family_block(family, boards, f"By {title}, all learners on all datasets")
+        parts += where + everywhere
     parts = [HOW_TO_READ, *parts] if parts else []
     thin = [board.title for board in boards if len(board.seeds()) < 2 and competitors(board)]
     if thin:
@@ -136,11 +145,10 @@ def ranking(boards: Sequence[Board]) -> str:
     return "\n\n".join(parts)
 
 
-def _family_block(family: str, boards: Sequence[Board]) -> list[str]:
+def _family_block(family: str, boards: Sequence[Board], heading: str) -> list[str]:
     ranked: list[tuple[Board, dict[str, int]]] = []
     means: dict[str, dict[str, float]] = {}
     judged: set[str] = set()
-    guarantee = {row.name: row.info.guarantee for board in boards for row in competitors(board)}
     for board in boards:
         metric = metric_on(board, family)
         if metric is None or len(board.seeds()) < 2:
@@ -153,21 +161,24 @@ def _family_block(family: str, boards: Sequence[Board]) -> list[str]:
         judged |= {row.name for row in competitors(board) if headline(row, board) == metric}
     if not ranked:
         return []
-    title = TITLES.get(family, family)
     over = mean_ranks([ranks for _, ranks in ranked])
     rows = [
         [
             f"**{name}**" if name in judged else name,
-            guarantee[name],
             *(str(ranks[name]) if name in ranks else DASH for _, ranks in ranked),
             score(interval, digits=1),
             str(interval.n),
         ]
         for name, interval in over.items()
     ]
-    header = ["learner", "identified up to", *(board.dataset for board, _ in ranked), "mean rank", "datasets"]
-    annex = folded(f"Critical difference of average ranks by {title}", _annex(critical_difference(means)))
-    return [f"### By {title}", table(header, rows, numeric_from=2), annex]
+    # numbers for names: the table stays narrow however many datasets there are
+    header = ["learner", *map(str, range(1, len(ranked) + 1)), "mean rank", "of"]
+    numbered = ", ".join(
+        f"{number} {board.label or board.dataset}" for number, (board, _) in enumerate(ranked, start=1)
+    )
+    words = f"Critical difference of average ranks: {heading[0].lower()}{heading[1:]}"
+    annex = folded(words, _annex(critical_difference(means)))
+    return [f"### {heading}", f"Datasets: {numbered}.", table(header, rows), annex]
 
 
 def _annex(found: CriticalDifference | None) -> str:

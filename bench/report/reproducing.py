@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ def _command(records: Sequence[Record], found: Registry) -> str:
     words += ["--data-seed", str(data_seed)] if data_seed is not None else []
     words += ["--budget", spec["budget"]]
     effort = float(spec.get("effort", 1.0))
-    words += ["--effort", f"{effort:g}"] if effort != 1.0 else []
+    words += ["--effort", _fraction(effort)] if effort != 1.0 else []
     for info, params in ((learner, spec["learner_params"]), (dataset, spec["dataset_params"])):
         for setting in _settings(info, params, spec["budget"]):
             words += ["--set", setting]
@@ -83,6 +84,12 @@ def _settings(info: Info, params: Mapping[str, Any], budget: str) -> list[str]:
     # where the plugin cannot be asked, what its decorator does not tell is taken to be as usual
     changed = {name: value for name, value in params.items() if name in usual and usual[name] != value}
     return [f"{info.name}.{name}={plain(value)}" for name, value in sorted(changed.items())]
+
+
+def _fraction(effort: float) -> str:
+    """0.25 -> "1/4", so that the number read back is the same to the bit."""
+    near = Fraction(effort).limit_denominator(1024)
+    return str(near) if float(near) == effort else repr(effort)
 
 
 def seed_span(seeds: Iterable[int]) -> str:

@@ -1,7 +1,7 @@
 """Records gathered into the rows of a board: one row a learner (with its parameters), one board a dataset.
 
 A learner that was run at several efforts (multiples of its default training length) is one row: its scores are those
-of the largest effort, ``Row.by_effort`` holds the way there.
+of each seed's longest training, ``Row.by_effort`` holds the way there.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ CRITERION = {"permutation+scaling": "mcc", "block": "block_mcc", "linear": "line
 
 @dataclass
 class Row:
-    """All repetitions of one learner with one set of parameters on one board, at the largest effort it was given.
+    """All repetitions of one learner with one set of parameters on one board, each at the largest effort it was given.
 
     theorem     does what the learner's guarantee assumes hold on this dataset?
-    effort      training length of these records, as a multiple of the learner's default
-    by_effort   a row for every effort, this one last
+    effort      the largest training length of these records, as a multiple of the learner's default
+    by_effort   a row for every effort, the last with these records (``effort_steps``)
     """
 
     name: str
@@ -46,6 +46,12 @@ class Row:
     @property
     def ok(self) -> list[Record]:
         return [record for record in self.records if record["status"] == "ok"]
+
+    @property
+    def every_record(self) -> list[Record]:
+        """Records of all efforts, each once; the shorter trainings first."""
+        found = {id(record): record for step in self.by_effort or [self] for record in step.records}
+        return sorted(found.values(), key=lambda record: effort_of(record["spec"]))
 
     @property
     def unconverged(self) -> list[Record]:
@@ -223,7 +229,7 @@ def _board(
     for record in records:
         spec = record["spec"]
         if spec["learner_version"] == newest[spec["learner"]]:
-            members.setdefault(row_key({**spec, "effort": 1.0}), []).append(record)
+            members.setdefault(step_key(spec, 1.0), []).append(record)
     rows = [_row(own, found, consistency) for own in members.values()]
     for row in rows:
         row.theorem = theorem(row.info, dataset_info, first["dataset_params"])
@@ -247,13 +253,32 @@ def _board(
 def _row(records: Sequence[Record], found: Registry, consistency: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Row:
     """The row of one learner's records: its largest effort, with a row for each effort inside."""
     name = records[0]["spec"]["learner"]
+    steps = [
+        Row(name, found.learners[name], own, consistency.get(step_key(records[0]["spec"], effort), {}), effort=effort)
+        for effort, own in effort_steps(records)
+    ]
+    return replace(steps[-1], by_effort=steps)
+
+
+def effort_steps(records: Sequence[Record]) -> list[tuple[float, list[Record]]]:
+    """(effort, records) of one learner's row, rising: for every seed its longest training of at most that effort.
+
+    A seed that was not trained longer, as it had converged, counts with what it has: otherwise the later points would
+    be of the difficult seeds alone.
+    """
     steps = []
     for effort in sorted({effort_of(record["spec"]) for record in records}):
-        own = [record for record in records if effort_of(record["spec"]) == effort]
-        own.sort(key=lambda record: (record["spec"]["repetition"], record["spec"]["data_seed"]))
-        agreement = consistency.get(row_key(own[0]["spec"]), {})
-        steps.append(Row(name, found.learners[name], own, agreement, effort=effort))
-    return replace(steps[-1], by_effort=steps)
+        longest: dict[tuple[int, int], Record] = {}
+        for record in sorted(records, key=lambda record: effort_of(record["spec"])):
+            if effort_of(record["spec"]) <= effort:
+                longest[record["spec"]["repetition"], record["spec"]["data_seed"]] = record
+        steps.append((effort, [longest[seed] for seed in sorted(longest)]))
+    return steps
+
+
+def step_key(spec: Mapping[str, Any], effort: float) -> str:
+    """Name of a row's step, by which agreement across seeds is stored."""
+    return row_key({**spec, "effort": effort})
 
 
 def _tell_rows_apart(rows: Sequence[Row]) -> None:

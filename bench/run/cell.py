@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from bench import registry
 from bench.api import BadData, Data, DatasetInfo, LearnerInfo
-from bench.metrics.base import MetricInfo
+from bench.metrics.base import MetricInfo, OutOfDomain
 from bench.registry import Registry
 from bench.run import provenance
 from bench.run.effort import scaled
 from bench.run.learning import Encoded, Inputs, Learning, LearningFailed, Learns, Work, silent
 from bench.run.meter import Meter, resident_mib
-from bench.run.outcome import failure, json_values
+from bench.run.outcome import BadCodes, checked_codes, failure, json_values, one_line
 from bench.run.spec import RunSpec
 from bench.run.wire import Closed, Malformed
 from bench.statistics.convergence import from_history
@@ -31,6 +31,8 @@ class Job:
 
     learner, dataset, metrics   who they are and where their code is; ``metrics`` are those of plugins
     stamp       provenance of code and machine, found once for all cells of a run
+    versions    of all metrics that are asked for, built-in ones as well
+    keep_codes  hand back all codes as they are, so that metrics of later days can be computed from them
     """
 
     specs: Sequence[RunSpec]
@@ -39,6 +41,8 @@ class Job:
     metrics: Sequence[MetricInfo] = ()
     threads: int = 1
     stamp: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, int] = field(default_factory=dict)
+    keep_codes: bool = False
 
     def as_json(self) -> dict[str, Any]:
         value: dict[str, Any] = json_values(asdict(self), "the job")
@@ -53,6 +57,8 @@ class Job:
             metrics=[MetricInfo(**metric) for metric in values["metrics"]],
             threads=values["threads"],
             stamp=values["stamp"],
+            versions=values["versions"],
+            keep_codes=values["keep_codes"],
         )
 
 
@@ -65,7 +71,9 @@ class Outcome:
     codes: Mapping[str, Codes] = field(default_factory=dict)
 
 
-def job_of(specs: Sequence[RunSpec], found: Registry, *, threads: int = 1, salt: str = "") -> Job:
+def job_of(
+    specs: Sequence[RunSpec], found: Registry, *, threads: int = 1, salt: str = "", keep_codes: bool = False
+) -> Job:
     """The job of cells that share data, parameters and machine; ``salt`` is that of a judged run."""
     spec = specs[0]
     learner, dataset = found.learner(spec.learner), found.dataset(spec.dataset)
@@ -73,7 +81,9 @@ def job_of(specs: Sequence[RunSpec], found: Registry, *, threads: int = 1, salt:
     learning = {info.origin for info in found.learners.values()} if salt else set()
     metrics = [info for info in found.foreign_metrics() if info.origin not in learning]
     stamp = provenance.stamp(spec.device, threads, learner, dataset)
-    return Job(specs, learner, dataset, metrics, threads, stamp | ({"salt": salt} if salt else {}))
+    stamp |= {"salt": salt} if salt else {}
+    versions = {info.name: info.version for info in found.metrics.values() if info.origin not in learning}
+    return Job(specs, learner, dataset, metrics, threads, stamp, versions, keep_codes)
 
 
 def run_cells(job: Job, learning: Learns | None = None, *, progress: Progress = silent) -> Iterator[Outcome]:
@@ -88,6 +98,7 @@ def run_cells(job: Job, learning: Learns | None = None, *, progress: Progress = 
     from bench.toolkit.inputs import kind_of
 
     specs, spec = job.specs, job.specs[0]
+    params = scaled(spec.learner_params, job.learner, spec.effort)
     learning = learning or Learning(progress)
     loading, meter = Meter(spec.device), Meter(spec.device, learning.pid)
     common: dict[str, Any] = {}
@@ -116,11 +127,10 @@ def run_cells(job: Job, learning: Learns | None = None, *, progress: Progress = 
             raise BadData(f"{job.dataset.name} declares {job.dataset.kind}s and gave {kind_of(data.train.x)}s")
         common["data"] = json_values(dict(data.info), "the dataset's info")
         progress(0.0, "fitting")
-        if "truth" in job.learner.needs:
-            pupil: Learns = _Reference(registry.load(job.learner)(**spec.learner_params), data)
+        if "truth" in job.learner.needs and not isinstance(learning, Stored):
+            pupil: Learns = _Reference(registry.load(job.learner)(**params), data)
         else:
             pupil = learning
-        params = scaled(spec.learner_params, job.learner, spec.effort)
         work = Work(job.learner, params, [one.model_seed for one in specs], spec.device, threads=job.threads)
         machine.update(pupil.prepare(work, data.train))
         meter.memory["baseline_mib"] = resident_mib(learning.pid)
@@ -166,8 +176,48 @@ def _scored(
         "converged": verdict.converged,
         "converged_reason": verdict.reason,
         "metrics": metrics,
+        "metric_versions": dict(job.versions),
     }
-    return record, {"test": encoded.test} if data.eval.z_test is None else {}
+    codes = _kept(job, data, encoded)
+    return record | ({"codes": sorted(codes)} if codes else {}), codes
+
+
+def _kept(job: Job, data: Data, encoded: Encoded) -> dict[str, Codes]:
+    """The codes that are stored: all, as they are, or the held-out ones where the truth is unknown."""
+    import numpy as np
+
+    if job.keep_codes:
+        parts = {name: getattr(encoded, name) for name in ("train", "test", "independent", "causal")}
+        return {name: np.asarray(array) for name, array in parts.items() if array is not None}
+    return {"test": encoded.test.astype(np.float32)} if data.eval.z_test is None else {}
+
+
+class Stored:
+    """The codes of a cell that was fitted before: it is scored again, with metrics that were not there then."""
+
+    pid: int | None = None
+
+    def __init__(self, codes: Mapping[str, Codes]) -> None:
+        self._codes = codes
+
+    def prepare(self, work: Work, view: Any) -> Mapping[str, Any]:
+        self._n_train, self._name = view.n_samples, work.info.name
+        return {}
+
+    def fit(self) -> Mapping[str, Any]:
+        return {}
+
+    def take(self, inputs: Inputs) -> None:
+        self._n = {"train": self._n_train, "test": len(inputs.x_test)}
+        if inputs.x_independent is not None:
+            self._n["independent"] = len(inputs.x_independent)
+
+    def encode(self, index: int) -> Encoded:
+        missing = sorted(set(self._n) - set(self._codes))
+        if missing:
+            raise BadCodes(f"the stored codes lack {missing[0]}")
+        codes = {name: checked_codes(self._codes[name], n, self._name) for name, n in self._n.items()}
+        return Encoded(codes["train"], codes["test"], codes.get("independent"), causal=self._codes.get("causal"))
 
 
 class _Reference:
@@ -229,9 +279,24 @@ def _score(job: Job, data: Data, encoded: Encoded, spec: RunSpec) -> dict[str, A
             sample_test=truth.sample_test,
             task_test=truth.task_test,
             y_test=truth.y_test,
+            spread=truth.spread,
+            episodes=truth.episodes,
             seed=spec.data_seed,
         ),
         full=spec.budget == "paper",
-        plugins={info.name: registry.load(info) for info in job.metrics},
+        plugins={info.name: _metric(info) for info in job.metrics},
     )
     return {name: json_values(asdict(score), f"metric {name}") for name, score in scores.items()}
+
+
+def _metric(info: MetricInfo) -> Any:
+    """A metric from elsewhere; one that cannot be imported says so in place of its score."""
+    try:
+        return registry.load(info)
+    except Exception as error:  # noqa: BLE001 -- a plugin may raise anything when it is imported
+        reason = f"{info.origin} cannot be imported: {one_line(error)}"
+
+        def absent(*arrays: Any) -> float:
+            raise OutOfDomain(reason)
+
+        return absent

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -11,9 +10,10 @@ from typing import Any
 from bench import registry as registry_module
 from bench.api import BUDGETS, BadData, DatasetInfo, Info, LearnerInfo, MissingData
 from bench.errors import UsageError, unknown
-from bench.registry import Registry
+from bench.registry import BrokenPlugin, Registry
 from bench.run.effort import efforts_of
 from bench.run.spec import RunSpec, derive_data_seed, derive_seed
+from bench.run.wire import strict_json
 
 NEED_WORDS = {
     "targets": "targets",
@@ -22,6 +22,7 @@ NEED_WORDS = {
     "binary": "binary targets",
     "truth": "the true latents",
 }
+MOST_SEEDS = 1_000_000
 ONE_FILE = "comes in one file with the dataset, which a judged run does not take: move one of them"
 
 
@@ -65,9 +66,14 @@ def plan(selection: Selection, registry: Registry) -> list[Cell]:
     if not selection.datasets and selection.budget != "smoke":
         datasets = [info for info in datasets if not info.testing]
     settings = parse_settings(selection.settings, registry)
-    params = {
-        info.name: resolve(info, selection.budget, settings.get(info.name, {})) for info in [*learners, *datasets]
-    }
+    params = {}
+    for info in [*learners, *datasets]:
+        try:
+            params[info.name] = resolve(info, selection.budget, settings.get(info.name, {}))
+        except BrokenPlugin as error:
+            # its cells are run all the same, fail by themselves and say why; the others are none the worse
+            registry.broken[info.name] = str(error)
+            params[info.name] = {}
     for info in learners:
         for name in info.effort:
             if not isinstance(params[info.name].get(name, 1), int):
@@ -120,12 +126,18 @@ def why_not(learner: LearnerInfo, data: DatasetInfo) -> str:
 
 
 def parse_seeds(text: str) -> list[int]:
-    """'0-4' or '0,3,7-9' -> the repetitions named; raises UsageError."""
+    """'0-4' or '0,3,7-9' -> the repetitions named, at most a million; raises UsageError."""
+
+    def number(word: str) -> bool:
+        return word.isascii() and word.isdigit() and len(word) < 10
+
     seeds: list[int] = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()) or (dash and int(last) < int(first)):
+        if not number(first) or (dash and not number(last)) or (dash and int(last) < int(first)):
             raise UsageError(f"--seeds '{text}': '{part}' is neither a number nor a range such as 0-4")
+        if int(last or first) - int(first) + len(seeds) >= MOST_SEEDS:
+            raise UsageError(f"--seeds '{text[:40]}': more than {MOST_SEEDS:,} repetitions")
         seeds.extend(range(int(first), int(last or first) + 1))
     return sorted(set(seeds))
 
@@ -164,7 +176,9 @@ def resolve(info: Info, budget: str, overrides: Mapping[str, str]) -> dict[str, 
     values = registry_module.parameters(info)
     for name, value in info.budgets.get(budget, {}).items():
         if name not in values:
-            raise UsageError(f"{info.origin}: budget '{budget}' of '{info.name}' sets '{name}', which is no parameter")
+            raise BrokenPlugin(
+                f"{info.origin}: budget '{budget}' of '{info.name}' sets '{name}', which is no parameter"
+            )
         values[name] = value
     for name, text in overrides.items():
         if name not in values:
@@ -178,9 +192,9 @@ def _convert(text: str, like: Any, where: str) -> Any:
     if isinstance(like, str):
         return text
     try:
-        value = json.loads({"True": "true", "False": "false", "None": "null"}.get(text, text))
-    except json.JSONDecodeError:
-        if like is None:
+        value = strict_json({"True": "true", "False": "false", "None": "null"}.get(text, text))
+    except ValueError:
+        if like is None and not text.lstrip("+-").lower().startswith(("nan", "inf")):
             return text
         raise _no_value(where, text, like) from None
     if isinstance(like, bool) != isinstance(value, bool) and like is not None and value is not None:

@@ -38,6 +38,7 @@ class Oracle:
 @learner(
     "best-linear",
     guarantee="permutation+scaling",
+    assumes=("linear-mixing",),
     paper="reference",
     needs=("truth",),
     reference=True,

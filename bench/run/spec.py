@@ -5,11 +5,31 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-ADDED_LATER: Mapping[str, Any] = {"threads": 1, "effort": 1.0}
+from bench.errors import UsageError
+
+ADDED_LATER: Mapping[str, Any] = {"effort": 1.0, "threads": 1}
 _NOTHING = object()
+NUMBER = (int, float)
+SPEC_TYPES: dict[str, tuple[type, ...]] = {
+    "learner": (str,),
+    "dataset": (str,),
+    "budget": (str,),
+    "device": (str,),
+    "data_sha256": (str,),
+    "repetition": (int,),
+    "data_seed": (int,),
+    "model_seed": (int,),
+    "learner_version": (int,),
+    "dataset_version": (int,),
+    "threads": (int,),
+    "effort": NUMBER,
+    "learner_params": (dict,),
+    "dataset_params": (dict,),
+}
+REQUIRED = ("learner", "dataset", "repetition", "data_seed", "model_seed", "budget")
 
 
 @dataclass(frozen=True)
@@ -40,8 +60,8 @@ class RunSpec:
     learner_params: Mapping[str, Any] = field(default_factory=dict)
     dataset_params: Mapping[str, Any] = field(default_factory=dict)
     data_sha256: str = ""
-    threads: int = 1
     effort: float = 1.0
+    threads: int = 1
 
     @property
     def key(self) -> str:
@@ -58,6 +78,9 @@ class RunSpec:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RunSpec:
+        """Raises UsageError for values that are no spec."""
+        if wrong := wrong_in_spec(values):
+            raise UsageError(f"no cell is described by this: {wrong}")
         return cls(**values)
 
 
@@ -74,3 +97,24 @@ def derive_data_seed(dataset: str, base: int, salt: str = "") -> int:
     derive it, which is what published results are for.
     """
     return derive_seed("data", dataset, base, salt, bits=128) if salt else derive_seed("data", dataset, base)
+
+
+def wrong_in_spec(spec: Any) -> str:
+    """What is wrong with the spec of a record, in words; "" for a good one."""
+    if not isinstance(spec, Mapping):
+        return "its spec is no object"
+    for name in REQUIRED:
+        if name not in spec:
+            return f"its spec has no '{name}'"
+    known = {field.name for field in fields(RunSpec)}
+    for name, value in spec.items():
+        if name not in known:
+            return f"its spec has '{str(name)[:40]}', which this version does not know"
+        if not of_kind(value, SPEC_TYPES[name]):
+            return f"'{name}' in its spec is a {type(value).__name__}"
+    return ""
+
+
+def of_kind(value: Any, kinds: tuple[type, ...]) -> bool:
+    """Is the value of one of these types? A truth value is no number."""
+    return isinstance(value, kinds) and not isinstance(value, bool)

@@ -25,6 +25,17 @@ LATENTS = ("MolWt", "MolLogP", "HallKierAlpha", "Kappa2", "Chi4v", "SMR_VSA1")
 
 @dataset(
     "molecules",
+    properties={
+        "heads-span": {"n_tasks<n_latents": "no", "otherwise": "yes"},
+        "sparse-separating-heads": {"k=n_latents": "no", "otherwise": "yes"},
+        "gaussian-given-target": "no",
+        "factorised-given-u": "no",
+        "exponential-given-u": "no",
+        "independent-non-gaussian": "no",
+        "vmf-clusters-span": "no",
+        "instance-views": "no",
+        "sizes-are-truth": "no",
+    },
     paper="this suite; descriptors by RDKit, molecules in the spirit of Ruddigkeit et al., J. Chem. Inf. Model. 2012",
     summary="atom-environment counts of enumerated small molecules; known latents: descriptors; sparse linear tasks",
     provides=("targets",),

@@ -26,6 +26,17 @@ if TYPE_CHECKING:
 
 @dataset(
     "molecules-causal",
+    properties={
+        "heads-span": "nearly",
+        "gaussian-given-target": "nearly",
+        "factorised-given-u": "nearly",
+        "exponential-given-u": "nearly",
+        "sparse-separating-heads": "no",
+        "independent-non-gaussian": "no",
+        "vmf-clusters-span": "no",
+        "instance-views": "no",
+        "sizes-are-truth": "no",
+    },
     paper="this suite, after Chen et al. 2024, TMLR, Algorithm 1",
     summary="graphs of real small molecules, selected for each task so that known factors cause or follow its target",
     provides=("targets", "aux"),
@@ -35,6 +46,17 @@ if TYPE_CHECKING:
 )
 @dataset(
     "molecules-causal-counts",
+    properties={
+        "heads-span": "nearly",
+        "gaussian-given-target": "nearly",
+        "factorised-given-u": "nearly",
+        "exponential-given-u": "nearly",
+        "sparse-separating-heads": "no",
+        "independent-non-gaussian": "no",
+        "vmf-clusters-span": "no",
+        "instance-views": "no",
+        "sizes-are-truth": "no",
+    },
     paper="this suite, after Chen et al. 2024, TMLR, Algorithm 1",
     summary="the molecules of molecules-causal as counts of their atoms, bonds and environments",
     provides=("targets", "aux"),
@@ -44,6 +66,17 @@ if TYPE_CHECKING:
 )
 @dataset(
     "molecules-causal-qm9",
+    properties={
+        "heads-span": "nearly",
+        "gaussian-given-target": "nearly",
+        "factorised-given-u": "nearly",
+        "exponential-given-u": "nearly",
+        "sparse-separating-heads": "no",
+        "independent-non-gaussian": "no",
+        "vmf-clusters-span": "no",
+        "instance-views": "no",
+        "sizes-are-truth": "no",
+    },
     paper="this suite, after Chen et al. 2024, TMLR, Algorithm 1; QM9: Ramakrishnan et al., Scientific Data 2014",
     summary="the same, selected from QM9; four factors, as its molecules are fewer and more alike",
     provides=("targets", "aux"),

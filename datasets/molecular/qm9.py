@@ -24,6 +24,11 @@ Split = Literal["random", "scaffold", "rarest-scaffold"]
 
 @dataset(
     "qm9",
+    properties={
+        "vmf-clusters-span": "no",
+        "instance-views": "no",
+        "sizes-are-truth": "no",
+    },
     paper="Ramakrishnan et al., Scientific Data 2014; used by Chen et al., TMLR 2024",
     summary="descriptors or fingerprints of small organic molecules to 12 properties from density functional theory",
     provides=("targets",),
@@ -35,6 +40,11 @@ Split = Literal["random", "scaffold", "rarest-scaffold"]
 )
 @dataset(
     "qm9-graph",
+    properties={
+        "vmf-clusters-span": "no",
+        "instance-views": "no",
+        "sizes-are-truth": "no",
+    },
     paper="Ramakrishnan et al., Scientific Data 2014; used by Chen et al., TMLR 2024",
     summary="molecular graphs (heavy atoms, bonds, positions where there are any) to the 12 properties of QM9",
     provides=("targets",),

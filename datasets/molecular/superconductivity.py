@@ -33,6 +33,11 @@ TARGET = "critical_temp"
 
 @dataset(
     "superconductivity",
+    properties={
+        "vmf-clusters-span": "no",
+        "instance-views": "no",
+        "sizes-are-truth": "no",
+    },
     paper="Hamidieh, Computational Materials Science 2018 (UCI 464); used by Chen et al., TMLR 2024",
     summary="86 element fractions to 81 composition features and the critical temperature of superconductors",
     version=2,

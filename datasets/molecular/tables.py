@@ -29,7 +29,15 @@ def read_table(
 
     where = f"{label or path.name}" + ("" if (label or path.name).endswith(member) else f": {member}")
     with open_member(path, member, label) as stream:
-        content = stream.read()
+        content: bytes = stream.read()
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start)
+        raise BadData(f"{where}: line {line + 1} is not UTF-8 text: another encoding, or damaged") from None
+    content = content.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    if b"\0" in content:
+        raise BadData(f"{where}: line {content.count(bytes([10]), 0, content.find(0)) + 1} holds a zero byte: no text")
     first_line = content[: content.find(b"\n")] if b"\n" in content else content
     header = first_line.decode("utf-8", "replace").strip().split(",")
     header = [name.strip().strip('"') for name in header]
@@ -38,8 +46,8 @@ def read_table(
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise BadData(f"{where}: no column '{missing[0]}'{more}; its header begins with {','.join(header[:4])}"[:300])
     if b'"' not in content:  # pandas drops what is beyond the header's columns without a word
-        for row, line in enumerate(content.split(b"\n")):
-            if (fields := line.count(b",") + 1) > len(header):
+        for row, text_line in enumerate(content.split(b"\n")):
+            if (fields := text_line.count(b",") + 1) > len(header):
                 raise BadData(f"{where}: row {row}: {fields} fields, but the header has {len(header)}")
     kinds: dict[str, Any] = {**dict.fromkeys(numbers, "float64"), **dict.fromkeys(text, "str")}
     try:
@@ -49,7 +57,7 @@ def read_table(
     except pd.errors.ParserError as error:
         detail = " ".join(str(error).replace("Error tokenizing data. C error:", "").split())
         raise BadData(f"{where}: not a table: {detail}") from error
-    except ValueError:
+    except (ValueError, OverflowError):
         raise _bad_cell(content, numbers, where) from None
     if frame.empty:
         raise BadData(f"{where}: a header but no rows")
@@ -70,7 +78,12 @@ def _bad_cell(content: bytes, numbers: Sequence[str], where: str) -> BadData:
     import numpy as np
     import pandas as pd
 
-    frame = pd.read_csv(io.BytesIO(content), usecols=list(numbers), dtype="str", index_col=False, keep_default_na=False)
+    try:
+        frame = pd.read_csv(
+            io.BytesIO(content), usecols=list(numbers), dtype="str", index_col=False, keep_default_na=False
+        )
+    except (ValueError, OverflowError) as error:
+        return BadData(f"{where}: not a table: {' '.join(str(error).split())[:120]}")
     values = np.column_stack([pd.to_numeric(frame[name], errors="coerce").to_numpy(np.float64) for name in numbers])
     bad = np.argwhere(~np.isfinite(values))
     if not len(bad):

@@ -57,6 +57,20 @@ def _check(d: int, k: int, n_tasks: int, n_per_task: int) -> None:
 
 @dataset(
     "linear-causal",
+    properties={
+        "injective-mixing": "yes",
+        "linear-mixing": "yes",
+        "heads-span": {"n_tasks<d": "no", "otherwise": "yes"},
+        "gaussian-given-target": {"k=1": "yes", "otherwise": "nearly"},
+        "factorised-given-u": {"k=1": "yes", "otherwise": "nearly"},
+        "exponential-given-u": {"k=1": "yes", "otherwise": "nearly"},
+        "sparse-separating-heads": "no",
+        "grouped-tasks": "no",
+        "independent-non-gaussian": "no",
+        "vmf-clusters-span": "no",
+        "instance-views": "no",
+        "sizes-are-truth": "no",
+    },
     paper="Chen et al. 2024, TMLR, Leveraging Task Structures for Improved Identifiability, Algorithm 1",
     summary="causal and spurious factors per task, mixed by a matrix, observation noise 0.01",
     provides=("targets", "aux"),
@@ -126,6 +140,20 @@ def linear_causal(
 
 @dataset(
     "nonlinear-causal",
+    properties={
+        "injective-mixing": "yes",
+        "linear-mixing": {"n_mixing_layers=1": "nearly", "otherwise": "no"},
+        "heads-span": {"n_tasks<d": "no", "otherwise": "yes"},
+        "gaussian-given-target": {"k=1": "yes", "otherwise": "nearly"},
+        "factorised-given-u": {"k=1": "yes", "otherwise": "nearly"},
+        "exponential-given-u": {"k=1": "yes", "otherwise": "nearly"},
+        "sparse-separating-heads": "no",
+        "grouped-tasks": "no",
+        "independent-non-gaussian": "no",
+        "vmf-clusters-span": "no",
+        "instance-views": "no",
+        "sizes-are-truth": "no",
+    },
     paper="Chen et al. 2024, TMLR, Leveraging Task Structures for Improved Identifiability, Algorithm 1",
     summary="causal and spurious factors per task, mixed by a ReLU network into 100 dimensions, no noise",
     provides=("targets", "aux"),

@@ -64,6 +64,20 @@ def sample_around(rng: np.random.Generator, mean: Array, kappa: float, distribut
 
 @dataset(
     "clusters",
+    properties={
+        "injective-mixing": "yes",
+        "linear-mixing": {"n_layers=1": "yes", "otherwise": "no"},
+        "vmf-clusters-span": {"n_clusters<=d": "no", "distribution=vmf": "yes", "otherwise": "nearly"},
+        "instance-views": {"n_instances=0": "no", "otherwise": "yes"},
+        "heads-span": "no",
+        "gaussian-given-target": "no",
+        "sparse-separating-heads": "no",
+        "grouped-tasks": "no",
+        "factorised-given-u": "no",
+        "exponential-given-u": "no",
+        "independent-non-gaussian": "no",
+        "sizes-are-truth": "no",
+    },
     paper="Reizinger, Bizeul, Juhos et al. 2024, arXiv 2410.21869",
     summary="classes are clusters on a sphere; one dense continuous target; LeakyReLU mixing, no noise",
     provides=("targets", "aux", "labels"),

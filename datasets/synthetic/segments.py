@@ -49,6 +49,20 @@ def segment_covariances(sigma: Array, coupling: float, signs: Array) -> Array:
 
 @dataset(
     "tcl-segments",
+    properties={
+        "injective-mixing": {"sizes=true": "no", "otherwise": "yes"},
+        "linear-mixing": {"sizes=true": "no", "n_layers=1": "yes", "otherwise": "no"},
+        "factorised-given-u": {"coupling=0": "yes", "otherwise": "no"},
+        "exponential-given-u": "yes",
+        "independent-non-gaussian": {"coupling=0": "nearly", "otherwise": "no"},
+        "sizes-are-truth": {"sizes=true": "yes", "otherwise": "no"},
+        "heads-span": "no",
+        "gaussian-given-target": "no",
+        "sparse-separating-heads": "no",
+        "grouped-tasks": "no",
+        "vmf-clusters-span": "no",
+        "instance-views": "no",
+    },
     paper="Hyvärinen & Morioka 2016, NeurIPS; Khemakhem et al. 2020, AISTATS, section 5.1",
     summary="Gaussian factors whose variances change from segment to segment, 3 mixing layers, no noise",
     provides=("aux", "labels"),

@@ -68,7 +68,7 @@ def test_same_spec_and_seed_give_identical_metrics(bench: Run, tmp_path: Path) -
 
 def test_every_way_to_fail_costs_one_cell(bench: Run, tmp_path: Path) -> None:
     arguments = ("--datasets", "toy", "--budget", "smoke", "--seeds", "0", "--plugin", TOY, "--out", "r")
-    done = bench("run", "--learners", "toy-*", *arguments, "--timeout", 15, "--memory-limit", 1500)
+    done = bench("run", "--learners", "toy-*", *arguments, "--timeout", 30, "--memory-limit", 1500)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr + done.stdout
     found = {name: (record["status"], str(record["reason"])) for (name, _), record in records(tmp_path / "r").items()}
@@ -79,7 +79,7 @@ def test_every_way_to_fail_costs_one_cell(bench: Run, tmp_path: Path) -> None:
         "toy-shape": ("failed", "toy-shape.encode returned shape (59, 2) for 60 samples, not (60, d)"),
         "toy-list": ("failed", "toy-list.encode returned a list, not a numpy array (n, d)"),
         "toy-nan": ("diverged", "120 of 120 codes are NaN or infinite"),
-        "toy-hangs": ("timeout", "not done after 15 s; allow more with --timeout"),
+        "toy-hangs": ("timeout", "not done after 30 s; allow more with --timeout"),
         "toy-eats": ("oom", "used more than 1500 MiB; allow more with --memory-limit"),
         "toy-dies": ("killed", "process ended by SIGSEGV"),
         "toy-declines": ("skipped", "one task only; needs two"),
@@ -92,7 +92,7 @@ def test_every_way_to_fail_costs_one_cell(bench: Run, tmp_path: Path) -> None:
 
     status = bench("status", "--out", "r")
     assert status.returncode == 1
-    assert "timeout: not done after 15 s" in status.stdout
+    assert "timeout: not done after 30 s" in status.stdout
     assert "  toy · toy-hangs" in status.stdout
 
     # the board of a plugin needs the plugin

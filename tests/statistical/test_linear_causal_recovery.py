@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,44 @@ def test_recovery_reaches_the_best_linear_unmixing(seed: int, d: int, k: int, n_
             assert found >= 0.99
     else:
         assert ceiling - found <= 0.05  # reported above; still no collapse
+
+
+@pytest.mark.parametrize(
+    ("d", "seed"), [(10, 155), (10, 225), (15, 119), (20, 42), pytest.param(20, 200, marks=pytest.mark.slow)]
+)
+def test_ill_conditioned_mixing_comes_close_to_the_best_linear_unmixing(d: int, seed: int) -> None:
+    data = linear_causal(seed=seed, d=d, n_tasks=200)
+    assert 1e3 < data.info["cond"] < 1e4
+    learner, seconds = fitted(data)
+    found, ceiling = scores(data, learner)
+    print(
+        f"d={d} seed {seed}, cond {data.info['cond']:.0f}: {found:.4f}, best linear {ceiling:.4f}, {seconds:.1f} CPU s"
+    )
+    assert learner.history_["likelihood_converged"]
+    assert ceiling - found <= 0.005
+
+
+def in_units(data: Data, scale: np.ndarray) -> Data:
+    """The same data with the columns of x multiplied by ``scale``."""
+    train = replace(data.train, x=(data.train.x * scale).astype(np.float32))
+    test = replace(data.eval, x_test=(data.eval.x_test * scale).astype(np.float32))
+    return replace(data, train=train, eval=test)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 3])
+@pytest.mark.parametrize("scale", [np.r_[1e5, np.ones(9)], np.logspace(0, 5, 10), np.r_[np.ones(9), 1e-3]])
+def test_units_of_x_do_not_matter(seed: int, scale: np.ndarray) -> None:
+    data = linear_causal(seed=seed)
+    assert data.info["cond"] <= CONDITION_LIMIT
+    learner, _ = fitted(in_units(data, scale))
+    assert data.eval.z_train is not None
+    assert data.eval.ceiling_train is not None
+    found, _ = scores(in_units(data, scale), learner)
+    ceiling = mcc(data.eval.z_train, data.eval.ceiling_train, data.eval.z_test, data.eval.ceiling_test)
+    print(f"seed {seed}, scales {scale.min():g} to {scale.max():g}: MCC {found:.5f}, ceiling {ceiling:.5f}")
+    assert learner.history_["rank"] == 10
+    assert learner.history_["warnings"] == []
+    assert found >= ceiling - 0.002
 
 
 def test_noise_model_beats_joint_diagonalisation_on_ill_conditioned_mixing() -> None:

@@ -12,6 +12,7 @@ from bench.api import Data
 from bench.metrics import linear_r2, mcc
 from datasets.synthetic.causal import nonlinear_causal
 from mtlcm.causal_model import LinearCausalModel
+from mtlcm.model import MTLCM
 from mtlcm.moments import task_moments
 from mtlcm.regression_network import MultiTaskRegressionNetwork
 
@@ -57,3 +58,13 @@ def test_flow_codes_and_causal_model_recover_the_factors(layers: int, at_least: 
     print(f"{layers} mixing layers: held-out pooled MCC {score:.4f} (rrr-ajd {floor:.4f}), {cpu:.1f} CPU s")
     assert score >= at_least
     assert 1 - score < 0.6 * (1 - floor)
+
+
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)])
+def test_the_papers_two_stages_reach_099_without_a_flow(seed: int) -> None:
+    data = nonlinear_causal(seed=seed)
+    train, test, cpu = codes_of(learner := MTLCM(), data)
+    score = mcc(data.eval.z_train, train, data.eval.z_test, test)
+    print(f"mtlcm, data seed {seed}: held-out pooled MCC {score:.4f}, {cpu:.1f} CPU s")
+    assert learner.history_["chosen"] == "network"
+    assert score >= 0.99

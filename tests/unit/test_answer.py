@@ -129,5 +129,17 @@ def test_efforts_are_one_row_whose_headline_is_the_largest() -> None:
     text = leaderboard([at(4.0, 0.905, 40.0), at(0.25, 0.5, 2.5), at(1.0, 0.9, 10.0)], FOUND, {})
     line = next(line for line in text[text.index("# one") :].splitlines() if line.startswith("| best"))
     assert [cell.strip() for cell in line.strip("|").split("|")][-2:] == ["40", "10"]  # within 0.01 at effort 1
-    assert "--effort 0.25" in text
+    assert "--effort 1/4" in text
     assert "--effort 4" in text
+
+
+def test_seeds_that_had_converged_stay_in_the_longer_steps() -> None:
+    """``run --until-converged`` trains only the difficult seeds longer: the row is still of all seeds."""
+    easy, hard, longer = cell("best", "one", 0, 0.9), cell("best", "one", 1, 0.4), cell("best", "one", 1, 0.8)
+    easy["spec"]["effort"] = hard["spec"]["effort"] = 1.0
+    longer["spec"]["effort"] = 4.0
+    (board,) = boards([longer, easy, hard], FOUND, {})
+    (row,) = board.rows
+    assert row.values("mcc") == [0.9, 0.8]
+    assert [(step.effort, step.values("mcc")) for step in row.by_effort] == [(1.0, [0.9, 0.4]), (4.0, [0.9, 0.8])]
+    assert len(row.every_record) == 3

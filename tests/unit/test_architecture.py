@@ -43,12 +43,12 @@ def imports(name: str, *, at_top: bool) -> Iterator[str]:
                 yield full if full in MODULES else base
 
 
-SIMULATION = "bench.statistics.coverage"
-"""A command that simulates whole boards, though it stands beside the intervals it is about."""
+SIMULATIONS = {"bench.statistics.coverage", "bench.statistics.boards"}
+"""Commands that simulate whole boards, though they stand beside the intervals they are about."""
 
 
 def layer(name: str) -> int | None:
-    if name == SIMULATION:
+    if name in SIMULATIONS:
         return LAYERS.index("commands")
     parts = name.split(".")
     return LAYERS.index(parts[1]) if parts[0] == "bench" and len(parts) > 1 and parts[1] in LAYERS else None

@@ -16,13 +16,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from bench import estimators
+from bench import estimators, registry
 from bench.errors import UsageError
 from bench.estimators.storage import HEADER
 from bench.registry import discover
-from bench.run.cell import fit
 from bench.run.check import small_data
-from bench.run.spec import RunSpec
 
 N, T, D = 400, 8, 3
 LEARNERS = discover().learners
@@ -84,13 +82,10 @@ def test_the_codes_are_those_of_the_harness() -> None:
     """The estimator adds conventions, not numbers."""
     data = small_data()
     params = {"steps": 20, "flow_steps": 20}
-    defaults = estimators.make("mtlcm").learner_parameters()
-    spec = RunSpec("mtlcm", "small", 0, 1, 5, "smoke", learner_params=defaults | params)
-    info = LEARNERS["mtlcm"]
-    from bench import registry
-
-    (learner,) = fit(info, registry.load(info), [spec], data, lambda fraction, text: None)
     view = data.train
+    learner = registry.load(LEARNERS["mtlcm"])(**params).fit(
+        view, seed=5, device="cpu", progress=lambda fraction, text: None
+    )
     estimator = estimators.MTLCM(n_latents=view.n_latents, random_state=5, **params).fit(view.x, view.y, view.task)
     assert np.allclose(estimator.transform(data.eval.x_test), learner.encode(data.eval.x_test), rtol=1e-5, atol=1e-6)
     assert np.array_equal(estimator.causal_, learner.causal_)

@@ -155,7 +155,7 @@ def test_failures_are_ranked_last_in_the_block() -> None:
 def rows_of(block: str) -> dict[str, list[str]]:
     lines = [line for line in block.split("<details>")[0].splitlines() if line.startswith("|")][2:]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    return {row[0]: row[2:] for row in cells}
+    return {row[0]: row[1:] for row in cells}
 
 
 def test_scores_of_a_row_keep_failures_and_drop_gaps() -> None:

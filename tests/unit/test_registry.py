@@ -42,16 +42,19 @@ def test_parameters_are_the_constructors_with_the_variants_defaults(tmp_path: Pa
     assert registry.parameters(info) == {"a": 2, "b": 0.5}
 
 
-def test_a_taken_name_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"two plugins are called 'oracle': bench\.run\.references and .*rename"):
-        registry.discover([plugin(tmp_path, "oracle")])
+def test_a_taken_name_is_left_out_and_said(tmp_path: Path) -> None:
+    path = plugin(tmp_path, "oracle")
+    found = registry.discover([path])
+    assert found.learners["oracle"].origin == registry.REFERENCES
+    assert found.broken[str(path)].startswith("two plugins are called 'oracle': bench.run.references and ")
 
 
 def test_nobody_but_the_harness_gets_the_truth(tmp_path: Path) -> None:
     path = plugin(tmp_path, "peeker")
     path.write_text(path.read_text().replace('("targets",)', '("truth",)'))
-    with pytest.raises(UsageError, match="asks for the true latents"):
-        registry.discover([path])
+    found = registry.discover([path])
+    assert "peeker" not in found.learners
+    assert "asks for the true latents" in found.broken[str(path)]
 
 
 @pytest.mark.parametrize(
@@ -60,14 +63,50 @@ def test_nobody_but_the_harness_gets_the_truth(tmp_path: Path) -> None:
         ("from bench.api import learner\n@learner(\nclass", "SyntaxError"),
         ("NAME = 'a'\n@learner(NAME, guarantee='none', paper='')\nclass A: ...", "must be literals"),
         ("@learner('a', paper='')\nclass A: ...", "guarantee"),
-        ("x = 1", "registers nothing"),
+        (
+            "@learner('a', guarantee='permutation', paper='')\nclass A: ...",
+            "unknown guarantee 'permutation'; did you mean",
+        ),
+        ("@learner('a', guarantee='none', paper='', needs='aux')\nclass A: ...", "must be a list of words"),
+        (
+            "@learner('a', guarantee='none', paper='', needs=['aux|labls'])\nclass A: ...",
+            "'labls'; did you mean labels",
+        ),
+        ("@learner('a', guarantee='none', paper='', accepts=['images'])\nclass A: ...", "did you mean image"),
+        ("@learner('a', guarantee='none', paper='', version='1')\nclass A: ...", "must be a whole number"),
+        ("@learner('<b>', guarantee='none', paper='')\nclass A: ...", "the name '<b>' is none"),
+        ("@learner('a', guarantee='none', paper='', defaults={'x': 1e400})\nclass A: ...", "JSON has not"),
+        ("@learner('a', guarantee='none', paper='', budgets={'small': {}})\nclass A: ...", "'small'"),
+        ("@dataset('a', paper='', kind='vectors')\ndef a(): ...", "unknown kind 'vectors'; did you mean vector"),
+        ("@metric('a', tests='linear', range='', paper='', direction='up')\ndef a(): ...", "unknown direction 'up'"),
+        ("@learner(" + "(" * 5000, "Error"),
     ],
 )
-def test_a_broken_plugin_file_says_what_is_wrong(tmp_path: Path, text: str, words: str) -> None:
+def test_a_broken_plugin_file_is_left_out_and_says_what_is_wrong(tmp_path: Path, text: str, words: str) -> None:
     path = tmp_path / "broken.py"
     path.write_text(text)
-    with pytest.raises(UsageError, match=words):
+    found = registry.discover([path, plugin(tmp_path)])
+    assert "mine" in found.learners
+    assert words in found.broken[str(path)]
+    assert "\n" not in found.broken[str(path)]
+
+
+def test_a_file_without_a_plugin_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "nothing.py"
+    path.write_text("x = 1")
+    with pytest.raises(UsageError, match="registers nothing"):
         registry.discover([path])
+
+
+def test_a_module_is_found_without_importing_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mean").mkdir()
+    (tmp_path / "mean" / "__init__.py").write_text("raise SystemExit('imported')")
+    (tmp_path / "mean" / "plugin.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert registry.source_of("mean.plugin") == tmp_path / "mean" / "plugin.py"
+    assert registry.source_of("mean.other") is None
+    info = registry.LearnerInfo("a", requires=("no_such.module", "numpy.no_such", "numpy.linalg"))
+    assert registry.missing_requirements(info) == ["no_such.module", "numpy.no_such"]
 
 
 def test_a_missing_plugin_file_is_named() -> None:

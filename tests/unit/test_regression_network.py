@@ -10,7 +10,6 @@ import torch
 
 from bench.api import NotApplicable, TrainView
 from bench.toolkit.heads import own_heads, profiled_loss, shared_heads
-from bench.toolkit.reduced_rank import fit_view
 from bench.toolkit.task_batches import Targets
 from mtlcm.regression_network import MultiTaskRegressionNetwork
 
@@ -125,21 +124,29 @@ def test_codes_are_finite_white_and_deterministic(pattern: str, params: dict[str
     np.testing.assert_allclose(learner.encode(data.x[:7]), codes[:7], atol=1e-5)
 
 
-def test_network_wins_where_x_is_curved_and_gives_way_where_it_is_not() -> None:
-    curved = fit(view(n=2400), steps=200, hidden=(64,), learning_rate=1e-2)
-    assert curved.history_["chosen"] == "network"
-    assert curved.history_["loss"] < curved.history_["linear_loss"] - 0.5
-    straight = view(curved=0.0)
-    flat = fit(straight)
-    if flat.history_["chosen"] == "linear":
-        np.testing.assert_array_equal(flat.encode(straight.x), fit_view(straight).encode(straight.x))
+def test_the_network_is_used_and_its_losses_are_told() -> None:
+    learner = fit(view(n=2400), steps=200, hidden=(64,), learning_rate=1e-2)
+    history = learner.history_
+    assert history["model"] == "network with a linear path"
+    assert history["chosen"] == "network"
+    assert history["loss"] < history["linear_loss"] - 0.5
+    assert history["evaluated_at"][0] == 0
+    assert history["evaluated_at"][-1] == history["steps"] == 200
+    assert len(history["validation_curve"]) == len(history["evaluated_at"])
+    at_best = history["validation_curve"][history["evaluated_at"].index(history["best_step"])]
+    assert at_best == min(history["validation_curve"]) == pytest.approx(history["loss"], abs=1e-6)
+    assert history["warnings"] == []
 
 
-def test_a_network_that_only_gets_worse_is_not_used() -> None:
+def test_a_network_that_only_gets_worse_is_its_start_and_says_so() -> None:
     data = view(curved=0.0)
-    learner = fit(data, learning_rate=3.0)
-    assert learner.history_["chosen"] == "linear"
-    np.testing.assert_array_equal(learner.encode(data.x), fit_view(data).encode(data.x))
+    learner = fit(data, learning_rate=3.0, weight_decay=0.0, steps=4)
+    assert learner.history_["best_step"] == 0
+    assert "no step improved" in learner.history_["warnings"][0]
+    codes = np.column_stack([learner.encode(data.x), np.ones(len(data.x))])
+    inputs = np.column_stack([data.x, np.ones(len(data.x))])
+    linear = inputs @ np.linalg.lstsq(inputs, codes, rcond=None)[0]
+    np.testing.assert_allclose(codes, linear, atol=1e-4)
 
 
 def test_unusable_tasks_are_left_out_and_impossible_data_is_refused() -> None:

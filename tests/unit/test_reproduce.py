@@ -31,7 +31,8 @@ SETTING = PaperSetting(
 def record(value: float | None, status: str = "ok") -> dict[str, Any]:
     metrics = {"mcc": {"value": value}} if status == "ok" else {}
     phases = {"fit": {"cpu_s": 10.0}}
-    return {"status": status, "reason": "why not", "metrics": metrics, "phases": phases, "provenance": PROVENANCE}
+    rest = {"spec": {"dataset_params": {"d": 5}}, "provenance": PROVENANCE}
+    return {"status": status, "reason": "why not", "metrics": metrics, "phases": phases, **rest}
 
 
 @pytest.mark.parametrize(

@@ -116,5 +116,5 @@ def test_diet_counts_instances_and_refuses_missing_views() -> None:
     assert (by_sample.history_["n_instances"], by_view.history_["n_instances"]) == (240, 60)
     with pytest.raises(NotApplicable, match="needs labels"):
         Diet(instances="aux", **QUICK).fit(view(aux=None), seed=0, device="cpu", progress=silent)
-    with pytest.raises(ValueError, match="choose sample or aux"):
+    with pytest.raises(ValueError, match="choose auto, sample or aux"):
         Diet(instances="views").fit(view(), seed=0, device="cpu", progress=silent)

@@ -32,7 +32,7 @@ def cells(made: Sequence[Board], ids: Mapping[int, str], commands: Mapping[str, 
     rows: dict[str, Any] = {}
     for board in made:
         for row in board.rows:
-            records = [record for step in row.by_effort or [row] for record in step.records]
+            records = row.every_record
             numbers = list(range(len(found), len(found) + len(records)))
             found += [_cell(record, stamps) for record in records]
             name = ids[id(row)]

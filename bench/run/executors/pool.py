@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from typing import Any
 
 from bench.api import Info
 from bench.errors import UsageError
+from bench.registry import BrokenPlugin
 from bench.run import provenance
 from bench.run.cell import Job, Outcome
 from bench.run.executors.describe import question
@@ -111,12 +111,12 @@ class Pool:
             self._ask({"do": "import", "modules": new})
             self._imported.update(new)
 
-    def start(self, job: Job, limits: Limits) -> Running:
-        """Begin a job; what becomes of it is heard from the answer."""
+    def start(self, job: Job, limits: Limits, codes: Mapping[str, Any] | None = None) -> Running:
+        """Begin a job; what becomes of it is heard from the answer. With ``codes`` it is only scored, not fitted."""
         channel = self._speak("cell")
         # without its spec and info no process could say what it is for: a supervisor that is gone is heard of later
         with contextlib.suppress(Closed):
-            channel.send("job", {"job": job.as_json(), "limits": asdict(limits)})
+            channel.send("job", {"job": job.as_json(), "limits": asdict(limits)}, codes)
         running = Running(job, channel)
         self._running.append(running)
         return running
@@ -128,20 +128,20 @@ class Pool:
             self._running.remove(running)
 
     def describe(self, info: Info) -> Mapping[str, Any]:
-        """Parameters of a plugin and whether it has ``fit_many``; raises UsageError where it cannot be imported."""
+        """Parameters of a plugin and whether it has ``fit_many``; raises BrokenPlugin where it cannot be imported."""
         channel = self._speak("describe")
         channel.connection.settimeout(ANSWER_S)
         try:
             channel.send("question", question(info))
             answer = channel.receive()
         except (Closed, Malformed):
-            raise UsageError(
+            raise BrokenPlugin(
                 f"{info.origin}: the process that imports '{info.name}' ended or did not answer within {ANSWER_S:g} s"
             ) from None
         finally:
             channel.close()
         if answer.type != "done":
-            raise UsageError(str(answer.values.get("reason", ""))[:2000])
+            raise BrokenPlugin(str(answer.values.get("reason", ""))[:2000])
         return answer.values
 
     def close(self) -> None:
@@ -157,7 +157,6 @@ class Pool:
             if self._process.poll() is None:
                 self._process.kill()
                 self._process.wait()
-            shutil.rmtree(self._scratch, ignore_errors=True)
             self._process = None
 
     def _speak(self, kind: str) -> Channel:
@@ -181,14 +180,19 @@ class Pool:
         raise UsageError("the process that starts the cells cannot be started or ends at once; see above for its words")
 
     def _begin(self) -> socket.socket:
-        self._scratch = _scratch_folder()
         near, far = socket.socketpair()
         code = (
-            "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1));"
-            "from bench.run.executors.zygote import main; main(sys.argv[1:])"
+            "import ctypes, os, sys\n"
+            "if sys.platform == 'linux': ctypes.CDLL(None).prctl(1, 15, 0, 0, 0)\n"  # SIGTERM when the parent ends
+            "if os.getppid() != int(sys.argv.pop(1)): sys.exit()\n"
+            "import json\n"
+            "sys.path[:] = json.loads(sys.argv.pop(1))\n"
+            "from bench.run.executors.zygote import main\n"
+            "main(sys.argv[1:])"
         )
         search_path = [os.path.abspath(path) for path in sys.path]
-        words = [json.dumps(search_path), str(far.fileno()), json.dumps(self._closed), self._scratch]
+        words = [str(os.getpid()), json.dumps(search_path)]
+        words += [str(far.fileno()), json.dumps(self._closed), json.dumps(_places())]
         environment = os.environ | dict.fromkeys(THREAD_VARIABLES, str(self.threads))
         try:
             self._process = subprocess.Popen(
@@ -203,19 +207,19 @@ class Pool:
         finally:
             far.close()
         self._control = near
+        greeting = near.recv(2**16)
+        if error_said := json.loads(greeting or b"{}").get("error"):
+            raise UsageError(str(error_said))
         modules, self._imported = sorted(self._imported), set()
         self.preload(modules)
         return near
 
 
-def _scratch_folder() -> str:
-    """A new temporary folder, short enough by name for the sockets that a learner's own processes make in it."""
+def _places() -> list[str]:
+    """Where a temporary folder may be made, short names first: a learner's own processes make sockets in it."""
     try:
-        usual = tempfile.gettempdir()
-        for place in (usual, *SHORT_PLACES):
-            if len(place) <= LONGEST_PLACE:
-                with contextlib.suppress(OSError):
-                    return tempfile.mkdtemp(prefix="bench-", dir=place)
-        return tempfile.mkdtemp(prefix="bench-", dir=usual)
-    except OSError as error:
-        raise UsageError(f"no temporary folder can be made: {error.strerror}; set TMPDIR to one with room") from None
+        usual = [tempfile.gettempdir()]
+    except OSError:
+        usual = []
+    short = [place for place in (*usual, *SHORT_PLACES) if len(place) <= LONGEST_PLACE]
+    return list(dict.fromkeys([*short, *usual]))

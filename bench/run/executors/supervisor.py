@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from bench.run import provenance
-from bench.run.cell import Job, run_cells
+from bench.run.cell import Job, Stored, run_cells
 from bench.run.executors.confine import (
     Fence,
     adopt_orphans,
@@ -77,13 +77,14 @@ class _Cell:
         self.output, writing = os.pipe()
         # forked first: nothing that this process learns of the cell is in the learner's memory
         self.learner = fork(lambda: _learn(far, fence, folder), writing, {far.fileno()} | fence.handles())
-        self.job, self.limits = _job_of(control.receive().values)
+        order = control.receive()
+        self.job, self.limits = _job_of(order.values)
         limit_memory(self.learner, self.limits.memory_mib)
         report, sending = socket.socketpair()
         size = int(self.limits.memory_mib * 2**20)
         learner, job = self.learner, self.job
         self.scorer = fork(
-            lambda: _score(job, Channel(near, size), learner, Channel(sending, size)),
+            lambda: _score(job, order.arrays, Channel(near, size), learner, Channel(sending, size)),
             writing,
             {near.fileno(), sending.fileno()},
         )
@@ -265,7 +266,7 @@ def _learn(connection: socket.socket, fence: Fence, folder: Path) -> None:
     serve(Channel(connection, ANY_SIZE))
 
 
-def _score(job: Job, learner: Channel, pid: int, report: Channel) -> None:
+def _score(job: Job, codes: dict[str, Any], learner: Channel, pid: int, report: Channel) -> None:
     os.setsid()
     hide_memory()
     limit_threads(job.threads)
@@ -274,7 +275,8 @@ def _score(job: Job, learner: Channel, pid: int, report: Channel) -> None:
         report.send("progress", {"fraction": min(1.0, max(0.0, fraction)), "message": message[:200]})
 
     try:
-        for outcome in run_cells(job, RemoteLearning(learner, pid, progress), progress=progress):
+        learning = Stored(codes) if codes else RemoteLearning(learner, pid, progress)
+        for outcome in run_cells(job, learning, progress=progress):
             report.send("record", {"record": outcome.record}, outcome.codes)
     except Closed:
         sys.exit(LEARNER_GONE)

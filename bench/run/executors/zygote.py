@@ -1,7 +1,7 @@
 """The process all cells are forked from: it has imported what is slow to import, no learner, and knows no cell.
 
-It is asked through a socket and ends when that closes, which is also how it notices that whoever started it was killed;
-everything it has forked ends with it, and so does the scratch folder.
+It is asked through a socket and ends when that closes, or when whoever started it is killed, also in the middle of an
+import; everything it has forked ends with it, and so does the scratch folder.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import shutil
 import signal
 import socket
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -31,14 +32,15 @@ PATIENCE_S = 8.0
 class Zygote:
     """Serves requests: {"do": "import", "modules": […]}; "cell" and "describe", each with a socket to speak through."""
 
-    def __init__(self, control: socket.socket, closed: list[str], scratch: str) -> None:
-        self.control, self.scratch = control, Path(scratch)
+    def __init__(self, control: socket.socket, closed: list[str], scratch: Path) -> None:
+        self.control, self.scratch = control, scratch
         self.fence = Fence([Path(path) for path in closed], self.scratch)
-        self.ours: set[int] = set()
+        self.ours: dict[int, str] = {}
 
     def run(self) -> None:
         """Serve until the other end closes, then end everything."""
         try:
+            self.control.sendall(b"{}")
             while True:
                 ready, _, _ = select.select([self.control], [], [], POLL_S)
                 self._collect()
@@ -73,24 +75,27 @@ class Zygote:
                 describe(connection, fence, scratch)
 
             pid = fork(body, 2, {connection.fileno()} | fence.handles())
-        self.ours.add(pid)
+        self.ours[pid] = request["do"]
         return pid
 
     def _collect(self) -> None:
         """Note who has ended; a child nobody here forked is what a supervisor that was killed has left behind."""
         with contextlib.suppress(ChildProcessError):
             while (found := os.waitpid(-1, os.WNOHANG))[0]:
-                self.ours.discard(found[0])
+                self.ours.pop(found[0], None)
         end(pid for pid in _own_children() if pid not in self.ours)
 
     def _finish(self) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        for pid, kind in self.ours.items():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM if kind == "cell" else signal.SIGKILL)
         give_up = time.monotonic() + PATIENCE_S
         while _own_children():
             self._collect()
             if time.monotonic() > give_up:
                 end(_own_children())
             time.sleep(0.005)
-        shutil.rmtree(self.scratch, ignore_errors=True)
 
 
 def _own_children() -> list[int]:
@@ -98,10 +103,28 @@ def _own_children() -> list[int]:
 
 
 def main(arguments: list[str]) -> None:
-    """``arguments``: number of the control socket, closed paths as JSON, scratch folder."""
-    handle, closed, scratch = arguments
+    """``arguments``: number of the control socket, closed paths and places for a scratch folder, both as JSON.
+
+    Whoever starts this has asked the kernel for SIGTERM at the end of its parent before anything was imported.
+    """
+    handle, closed, places = arguments
     for number in (signal.SIGINT, signal.SIGHUP):  # the process that asks decides what they end
         signal.signal(number, signal.SIG_IGN)
     adopt_orphans()
-    Zygote(socket.socket(fileno=int(handle)), json.loads(closed), scratch).run()
-    sys.exit(0)
+    control = socket.socket(fileno=int(handle))
+    scratch: Path | None = None
+    error = ""
+    for place in json.loads(places):
+        try:
+            scratch = Path(tempfile.mkdtemp(prefix="bench-", dir=place))
+            break
+        except OSError as reason:
+            error = error or f"no temporary folder can be made in '{place}': {reason.strerror}; set TMPDIR"
+    if scratch is None:
+        control.sendall(json.dumps({"error": error}).encode())
+        return
+    try:
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
+        Zygote(control, json.loads(closed), scratch).run()
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)

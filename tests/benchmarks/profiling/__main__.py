@@ -33,7 +33,7 @@ def measured(name: str, *, quick: bool) -> dict[str, Any]:
         "title": title,
         **content,
         "cpu_s": time.process_time() - start,
-        "provenance": {**provenance.stamp("cpu", 1), "load": load},
+        "provenance": {**provenance.finished(provenance.stamp("cpu", 1)), "load": load},
     }
 
 

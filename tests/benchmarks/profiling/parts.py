@@ -15,6 +15,7 @@ from bench.api import Data, TrainView
 from bench.metrics import dci, linear_r2, mcc, nonlinear_r2, weak_mcc
 from bench.toolkit.encoders.skip import Encoder
 from bench.toolkit.heads import profiled_loss
+from bench.toolkit.inputs import flat
 from bench.toolkit.reduced_rank import fit_view
 from bench.toolkit.task_batches import Targets
 from datasets.synthetic.causal import linear_causal, nonlinear_causal
@@ -285,13 +286,13 @@ def generation(quick: bool) -> dict[str, Any]:
     found = registry.discover()
     rows = []
     for info in found.datasets.values():
-        if info.source:
+        if info.source or info.on_request:
             continue
         load, params = registry.load(info), registry.parameters(info)
         params |= info.budgets.get("smoke", {}) if quick else {}
         cost, data = measured_once(partial(load, seed=0, **params))
         view = data.train
-        rows.append([info.name, int(view.n_samples), int(np.shape(view.x)[1]), cost.cpu_s, cost.peak_mib])
+        rows.append([info.name, int(view.n_samples), int(flat(view.x).shape[1]), cost.cpu_s, cost.peak_mib])
     tasks = [25, 50] if quick else [50, 100, 200, 400, 800]
     sizes = "d=10, n=100 a task"
     return {

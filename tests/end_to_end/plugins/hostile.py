@@ -263,7 +263,7 @@ class Vandal(_Copy):
         for path in glob.glob(f"{self.out}/runs/*.json"):
             with contextlib.suppress(OSError):
                 Path(path).write_text("0.123")
-        for path in (f"{self.out}/store.json", f"{self.out}/plan.json"):
+        for path in (f"{self.out}/store.json", f"{self.out}/index.jsonl"):
             with contextlib.suppress(OSError):
                 os.remove(path)
 

@@ -139,7 +139,7 @@ class ReadsRecords(_Reseeds):
     """Reads seeds, salt and codes from the results folder."""
 
     def look_while_fitting(self):
-        for path in (f"{self.out}/plan.json", *glob.glob(f"{self.out}/runs/*.json")):
+        for path in (*glob.glob(f"{self.out}/plan/*.json"), *glob.glob(f"{self.out}/runs/*.json")):
             with contextlib.suppress(OSError):
                 text = Path(path).read_text()
                 for part in text.split('"data_seed":')[1:]:

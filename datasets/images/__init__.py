@@ -1,0 +1,1 @@
+"""Images: rendered from known factors, and loaders of the published disentanglement data."""
