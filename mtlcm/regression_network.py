@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bench.api import NotApplicable, Progress, TrainView, learner
+from bench.toolkit import joint_rank
 from bench.toolkit.encoders.skip import Encoder, JointRows, KindEncoder
 from bench.toolkit.heads import VARIANCE_FLOOR, own_heads, profiled_loss, shared_heads
 from bench.toolkit.inputs import flat
@@ -39,6 +40,7 @@ from mtlcm.conditional_flow import Flow, fit_flow
 
 _HEAD_RIDGES = tuple(float(r) for r in np.logspace(-7, 1, 9))
 _ENCODE_ROWS = 1 << 15
+_SLOW = 0.03  # rate of a linear path beside a network of another kind, in units of the network's
 _VALIDATION_ROWS = 1 << 15  # samples from which shared heads are fitted to validate
 
 
@@ -68,6 +70,11 @@ class MultiTaskRegressionNetwork:
     skip          linear path beside the network, which is where it starts
     checkpoints   how often held-out targets are looked at, evenly over the steps. There is no patience: under this
                   schedule the loss rises while the learning rate is high, and falls below its start only at the end
+
+    loss          "log": ½ log of each task's residual variance, the likelihood; "squared": ½ of it. Where there are
+                  fewer codes than the targets need, the first spends them on targets that can be told to the last
+                  digit (QM9's energies), the second on the variance there is to explain
+    encoder       options of the encoder of images, sequences and graphs (``bench.toolkit.encoders``)
 
     flow_steps    steps of ``mtlcm.conditional_flow`` on the codes; 0, the default, for none: it assumes more than
                   stage 1 does, the Gaussian conditional prior of stage 2, so only a learner that assumes that too may
@@ -100,6 +107,8 @@ class MultiTaskRegressionNetwork:
         flow_hidden: tuple[int, ...] = (256,),
         flow_learning_rate: float = 4e-2,
         flow_stride: int = 16,
+        loss: Literal["log", "squared"] = "log",
+        encoder: dict[str, Any] | None = None,
     ) -> None:
         self.hidden = hidden
         self.steps = steps
@@ -113,10 +122,14 @@ class MultiTaskRegressionNetwork:
         self.flow_hidden = flow_hidden
         self.flow_learning_rate = flow_learning_rate
         self.flow_stride = flow_stride
+        self.loss = loss
+        self.encoder = encoder
 
     def fit(self, view: TrainView, *, seed: int, device: str, progress: Progress) -> Self:
         if self.heads not in ("closed", "sgd"):
             raise ValueError(f"heads={self.heads!r}: choose 'closed' or 'sgd'")
+        if self.loss not in ("log", "squared"):
+            raise ValueError(f"loss={self.loss!r}: choose 'log' or 'squared'")
         check_view(view)
         rng = np.random.default_rng(seed)
         generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
@@ -130,7 +143,7 @@ class MultiTaskRegressionNetwork:
         rows, tasks, y = (part.cpu().numpy() for part in targets.train)
         ridge = task_ridge(codes, rows, tasks, y, n_tasks=targets.n_tasks, ridges=_HEAD_RIDGES).ridge
 
-        linear_loss = validation_loss(torch.from_numpy(codes).to(device), targets, ridge)
+        linear_loss = self._validate(torch.from_numpy(codes).to(device), targets, ridge)
         train = self._train_closed if self.heads == "closed" else self._train_sgd
         split = self.steps / (self.steps + self.flow_steps)
         keeper = train(network, x, targets, ridge, generator, lambda f, m: progress(split * f, m))
@@ -194,7 +207,7 @@ class MultiTaskRegressionNetwork:
             self.history_["flow"] = {"skipped": str(reason)}
             return
         h = _forward(fit.flow, torch.from_numpy(codes.astype(np.float32)).to(self._device))
-        loss = validation_loss(h, targets, ridge)
+        loss = self._validate(h, targets, ridge)
         self.history_["flow"] = {
             "gain": fit.gain,
             "gain_error": fit.gain_error,
@@ -210,16 +223,16 @@ class MultiTaskRegressionNetwork:
             self.flow_ = fit.flow
             self.history_["chosen"] = "network+flow"
 
+    def _validate(self, h: Tensor, targets: Targets, ridge: float) -> float:
+        return validation_loss(h, targets, ridge, log=self.loss == "log")
+
     def _linear_start(self, view: TrainView, targets: Targets) -> LinearEncoder:
-        train = ~targets.held_out[np.asarray(view.sample)]
-        return reduced_rank_regression(
-            flat(view.x),
-            np.asarray(view.sample)[train],
-            np.asarray(view.task)[train],
-            np.asarray(view.y)[train],
-            n_tasks=view.n_tasks,
-            n_latents=view.n_latents,
-        )
+        x, sample, task, y = flat(view.x), np.asarray(view.sample), np.asarray(view.task), np.asarray(view.y)
+        held, n_tasks, d = targets.held_out[sample], view.n_tasks, view.n_latents
+        linear = reduced_rank_regression(x, sample[~held], task[~held], y[~held], n_tasks=n_tasks, n_latents=d)
+        if joint_rank.needed(linear, task[~held], n_tasks):
+            return joint_rank.joint_rank_regression(x, sample, task, y, held, n_tasks=n_tasks, n_latents=d)
+        return linear
 
     def _set_inputs(self, view: TrainView, linear: LinearEncoder, device: str) -> None:
         """Input map of the network: standardised, with skip also whitened.
@@ -248,7 +261,7 @@ class MultiTaskRegressionNetwork:
             return Encoder((x.shape[1], *self.hidden, d), skip, generator)
         assert self._rows is not None
         seed = int(torch.randint(2**62, (1,), generator=generator))
-        return KindEncoder(self._rows, d, skip, Streams([seed], "init"))
+        return KindEncoder(self._rows, d, skip, Streams([seed], "init"), **(self.encoder or {}))
 
     def _inputs(self, x: Any) -> Tensor | JointRows:
         """Network inputs on the device: vectors (n, r) float32, or rows of another kind beside their flat view."""
@@ -271,6 +284,20 @@ class MultiTaskRegressionNetwork:
         e, v = np.linalg.eigh(np.cov(h.T, bias=True).reshape(d, d))
         self._scale = v / np.sqrt(np.maximum(e, 1e-12 * max(e[-1], 1e-300)))
 
+    def _groups(self, network: Encoder | KindEncoder) -> list[dict[str, Any]]:
+        """Parameters by decay and rate: no decay of biases, and a slow linear path beside a network of another kind.
+
+        That path starts where it is best; in the hundreds of whitened columns that graphs have, ordinary steps would
+        be mostly noise.
+        """
+        slow = {"skip", "encoder.linear.weight"} if isinstance(network, KindEncoder) else set()
+        groups = []
+        for name, parameter in network.named_parameters():
+            rate = self.learning_rate * (_SLOW if name in slow else 1.0)
+            decay = 0.0 if "bias" in name else self.weight_decay
+            groups.append({"params": [parameter], "lr": rate, "weight_decay": decay})
+        return groups
+
     def _train_closed(
         self,
         network: Encoder | KindEncoder,
@@ -281,27 +308,22 @@ class MultiTaskRegressionNetwork:
         progress: Progress,
     ) -> Checkpoints:
         """Variable projection; returns the best state on held-out targets."""
-        matrices = [p for name, p in network.named_parameters() if "bias" not in name]
-        vectors = [p for name, p in network.named_parameters() if "bias" in name]
-        optimiser = torch.optim.AdamW(
-            [{"params": matrices, "weight_decay": self.weight_decay}, {"params": vectors, "weight_decay": 0.0}],
-            lr=self.learning_rate,
-            betas=(0.9, 0.99),
-        )
+        optimiser = torch.optim.AdamW(self._groups(network), betas=(0.9, 0.99))
+        rates = [group["lr"] for group in optimiser.param_groups]
         keeper = Checkpoints(network)
-        keeper.look(validation_loss(_forward(network, x), targets, ridge), 0)
+        keeper.look(self._validate(_forward(network, x), targets, ridge), 0)
         look_every = max(1, self.steps // max(1, self.checkpoints))
         batches = itertools.chain.from_iterable(targets.epoch(generator) for _ in itertools.count())
         for step, batch in enumerate(itertools.islice(batches, self.steps), 1):
-            for group in optimiser.param_groups:
-                group["lr"] = self.learning_rate * one_cycle(step / self.steps)
+            for group, rate in zip(optimiser.param_groups, rates, strict=True):
+                group["lr"] = rate * one_cycle(step / self.steps)
             h = network(x[batch.rows.reshape(-1)]).reshape(*batch.rows.shape, -1)
-            loss = profiled_loss(h, batch.y, batch.mask, ridge)
+            loss = profiled_loss(h, batch.y, batch.mask, ridge, log=self.loss == "log")
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
             if step % look_every == 0 or step == self.steps:
-                held_out = validation_loss(_forward(network, x), targets, ridge)
+                held_out = self._validate(_forward(network, x), targets, ridge)
                 progress(step / self.steps, f"held-out loss {held_out:.3f}")
                 keeper.look(held_out, step)
         return keeper
@@ -335,15 +357,15 @@ class MultiTaskRegressionNetwork:
             loss.backward()
             optimiser.step()
             if step % look_every == 0 or step == self.steps:
-                held_out = validation_loss(_forward(network, x), targets, ridge)
+                held_out = self._validate(_forward(network, x), targets, ridge)
                 progress(step / self.steps, f"held-out loss {held_out:.3f}")
                 keeper.look(held_out, step)
         return keeper
 
 
 @torch.no_grad()
-def validation_loss(h: Tensor, targets: Targets, ridge: float) -> float:
-    """½ log of each task's mean squared error on held-out targets, averaged over those targets.
+def validation_loss(h: Tensor, targets: Targets, ridge: float, *, log: bool = True) -> float:
+    """½ log of each task's mean squared error on held-out targets, averaged over those targets; ½ of it without log.
 
     h (n, d): codes of all samples; the heads are fitted on training targets. Targets have variance 1.
     """
@@ -366,7 +388,7 @@ def validation_loss(h: Tensor, targets: Targets, ridge: float) -> float:
     zero = torch.zeros(targets.n_tasks, dtype=torch.float64, device=h.device)
     n = zero.index_add(0, task, torch.ones_like(residual))
     error = zero.index_add(0, task, residual.square()) / n.clamp_min(1)
-    return float(0.5 * (n * torch.log(error + VARIANCE_FLOOR)).sum() / n.sum())
+    return float(0.5 * (n * (torch.log(error + VARIANCE_FLOOR) if log else error)).sum() / n.sum())
 
 
 @torch.no_grad()

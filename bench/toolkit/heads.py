@@ -96,14 +96,16 @@ def code_variance(h: Tensor, mask: Tensor | None) -> Tensor:
     return (centred.square().sum(1) / n).mean()
 
 
-def profiled_loss(h: Tensor, y: Tensor, mask: Tensor | None, ridge: float) -> Tensor:
+def profiled_loss(h: Tensor, y: Tensor, mask: Tensor | None, ridge: float, *, log: bool = True) -> Tensor:
     """½ log residual variance, averaged over all observed targets; a number, differentiable in h.
 
     h       (G, n, d) with y, mask (G, n): the own layout; or (b, d) with y, mask (b, T), mask None for no gaps: shared
     ridge   penalty on |w|^2 as a multiple of the codes' mean variance
 
     The penalty belongs to the objective that the heads minimise, so it is added to the residual variance: large heads
-    on small codes are not free.
+    on small codes are not free. With ``log=False`` ½ of the residual variance itself: the tasks' noise is taken to be
+    alike, and where codes are too few for all targets they are spent on the variance that there is to explain rather
+    than on the targets that can be told to the last digit.
     """
     penalty = ridge * code_variance(h, mask)
     if h.ndim == 3:
@@ -115,4 +117,4 @@ def profiled_loss(h: Tensor, y: Tensor, mask: Tensor | None, ridge: float) -> Te
         residual = shared_residuals(h, y, mask, heads)
         n = torch.full_like(residual, len(y)) if mask is None else mask.sum(0)
     penalised = residual + penalty * heads.to(h.dtype).square().sum(1)
-    return 0.5 * (n * torch.log(penalised + VARIANCE_FLOOR)).sum() / n.sum()
+    return 0.5 * (n * (torch.log(penalised + VARIANCE_FLOOR) if log else penalised)).sum() / n.sum()

@@ -14,8 +14,10 @@ RUNS: tuple[tuple[str, ...], ...] = (
     ("--learners", "pca,rrr,raw", "--datasets", "linear-causal", "--seeds", "0,2"),
     # numbers, a list and words in --set, of learner and of dataset
     ("--learners", "rrr", "--datasets", "linear-causal", "--seeds", "0", "--set", "rrr.ridges=[0.001, 1.0]"),
-    ("--learners", "pca", "--datasets", "linear-causal", "--seeds", "0,1", "--set", "linear-causal.d=4")
-    + ("--set", "linear-causal.noise=0.5", "--set", "linear-causal.standardise=false"),
+    (
+        *("--learners", "pca", "--datasets", "linear-causal", "--seeds", "0,1"),
+        *("--set", "linear-causal.d=4", "--set", "linear-causal.noise=0.5", "--set", "linear-causal.standardise=false"),
+    ),
     # fixed data, and a training length
     ("--learners", "pca", "--datasets", "linear-causal", "--seeds", "0,1", "--data-seed", "7"),
     ("--learners", "vae", "--datasets", "linear-causal", "--seeds", "0", "--effort", "1/2,1"),

@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -78,13 +79,14 @@ class JointRows:
 class KindEncoder(nn.Module):
     """codes = flat L + encoder(rows) (B, width), for kinds other than vectors; without L where ``skip`` is None.
 
-    skip   (columns of the flat view, width) initial L; beside it the encoder starts at 0
+    skip      (columns of the flat view, width) initial L; beside it the encoder starts at 0
+    options   of the kind's encoder
     """
 
-    def __init__(self, inputs: Prepared, width: int, skip: Tensor | None, init: Streams) -> None:
+    def __init__(self, inputs: Prepared, width: int, skip: Tensor | None, init: Streams, **options: Any) -> None:
         super().__init__()
         self.width = width
-        self.encoder = encoder(inputs, width, init)
+        self.encoder = encoder(inputs, width, init, **options)
         self.skip = None if skip is None else nn.Parameter(skip.clone())
         if skip is not None:
             with torch.no_grad():

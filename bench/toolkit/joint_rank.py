@@ -1,0 +1,126 @@
+"""Multi-task regression of rank d fitted jointly, for tasks that have fewer samples than x has columns.
+
+There, regressions of single tasks, which ``reduced_rank_regression`` puts together, fit their samples whatever the
+truth, and generalised cross-validation cannot tell. All tasks together determine the d × p numbers of one encoder well.
+So: alternating least squares over heads a_t and encoder B in y ≈ a_t · B x (Izenman 1975 for one sample; Ando & Zhang,
+JMLR 2005, for tasks with samples of their own), every task weighted by its residual variance.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.toolkit.reduced_rank import Array, LinearEncoder, reduced_rank_regression, unit_covariance
+
+RIDGES = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
+_START_RIDGE = 0.1
+_NO_RIDGE = 1e-6
+_HEAD_RIDGE = 1e-2
+_ITERATIONS = 25
+_MOST_VALUES = 200_000_000  # of the tasks' moments, float32: 0.8 GB
+_SMALLEST_NOISE = 1e-3  # of a task's variance: no task decides the encoder alone
+Indices = NDArray[np.integer[Any]]
+
+
+def joint_rank_regression(
+    x: NDArray[Any],
+    sample: Indices,
+    task: Indices,
+    y: NDArray[Any],
+    held: NDArray[np.bool_],
+    *,
+    n_tasks: int,
+    n_latents: int,
+) -> LinearEncoder:
+    """The rank-d encoder of x (n, p) from targets in long format (m,), see the module.
+
+    held   (m,) bool: targets that choose the ridge among ``RIDGES``, by their mean squared error in units of the
+           tasks' variances; the fit is on the others
+    Raises NotApplicable as ``reduced_rank_regression`` does.
+    """
+    y = np.asarray(y, dtype=np.float64)
+    s, t, v = sample[~held], task[~held], y[~held]
+    start = reduced_rank_regression(x, s, t, v, n_tasks=n_tasks, n_latents=n_latents, ridges=(_START_RIDGE,))
+    xs = start.standardise(x)
+    moments = _Moments.of(xs, s, t, v, n_tasks)
+    weights, best = start.weights, (np.inf, start)
+    for ridge in sorted(RIDGES, reverse=True):  # each starts from the smoother one before
+        weights, heads = _alternate(xs, moments, weights, ridge)
+        if not held.any():
+            return replace(start, weights=weights, ridge=ridge)
+        at, of = sample[held], task[held]
+        residual = y[held] - moments.mean_y[of] - ((xs[at] - moments.mean_x[of]) @ weights * heads[of]).sum(1)
+        error = float(np.mean(residual**2 / moments.variance[of]))
+        if error < best[0]:
+            best = error, replace(start, weights=weights, ridge=ridge)
+    return best[1]
+
+
+def needed(linear: LinearEncoder, task: Indices, n_tasks: int) -> bool:
+    """Did cross-validation take no ridge at all for ``linear``, in tasks that have fewer samples than x has columns?
+
+    And do the moments of all tasks fit into memory?
+    """
+    p = len(linear.standardise.mean)
+    typical = float(np.median(np.bincount(task, minlength=n_tasks)))
+    interpolates = linear.ridge < _NO_RIDGE and typical < int(linear.standardise.varies.sum())
+    return interpolates and n_tasks * p * p <= _MOST_VALUES
+
+
+class _Moments:
+    """Within-task sums: xx (T, p, p) float32, xy (T, p), yy (T,); n, means and variances of the tasks."""
+
+    def __init__(self, n_tasks: int, p: int) -> None:
+        self.xx = np.zeros((n_tasks, p, p), dtype=np.float32)
+        self.xy, self.mean_x = np.zeros((n_tasks, p)), np.zeros((n_tasks, p))
+        self.yy, self.mean_y, self.n = np.zeros(n_tasks), np.zeros(n_tasks), np.ones(n_tasks)
+
+    @classmethod
+    def of(cls, xs: Array, sample: Indices, task: Indices, y: Array, n_tasks: int) -> _Moments:
+        found = cls(n_tasks, xs.shape[1])
+        order = np.argsort(task, kind="stable")
+        for rows in np.split(order, np.flatnonzero(np.diff(task[order])) + 1):
+            t, x = int(task[rows[0]]), xs[sample[rows]]
+            found.n[t], found.mean_x[t], found.mean_y[t] = len(rows), x.mean(0), y[rows].mean()
+            x, v = x - found.mean_x[t], y[rows] - found.mean_y[t]
+            single = x.astype(np.float32)
+            found.xx[t], found.xy[t], found.yy[t] = single.T @ single, v @ x, v @ v
+        return found
+
+    @property
+    def variance(self) -> Array:
+        return np.maximum(self.yy / self.n, 1e-300)
+
+
+def _alternate(xs: Array, moments: _Moments, weights: Array, ridge: float) -> tuple[Array, Array]:
+    """Weights (p, d) of unit covariance and heads (T, d) after alternating least squares from ``weights``."""
+    n_tasks, p, d = *moments.xy.shape, weights.shape[1]
+    xx = moments.xx.reshape(n_tasks, p * p)
+    for _ in range(_ITERATIONS):
+        heads, weight = _heads(moments, weights)
+        outer = (weight[:, None, None] * heads[:, :, None] * heads[:, None, :]).reshape(n_tasks, d * d)
+        gram = (outer.T.astype(np.float32) @ xx).reshape(d, d, p, p).transpose(0, 2, 1, 3).reshape(d * p, d * p)
+        gram = gram.astype(np.float64)
+        gram[np.diag_indices(d * p)] += ridge * float((weight * moments.n * np.square(heads).sum(1)).sum()) / d
+        solved = np.linalg.solve(gram, ((weight[:, None] * heads).T @ moments.xy).reshape(d * p))
+        weights = unit_covariance(xs, solved.reshape(d, p).T)
+    return weights, _heads(moments, weights)[0]
+
+
+def _heads(moments: _Moments, weights: Array) -> tuple[Array, Array]:
+    """Ridge heads (T, d) on the codes, and 1 / residual variance (T,) of each task."""
+    n_tasks, p = moments.xy.shape
+    d = weights.shape[1]
+    projected = (moments.xx.reshape(n_tasks * p, p) @ weights.astype(np.float32)).reshape(n_tasks, p, d)
+    gram = weights.T @ projected.astype(np.float64)
+    cross = moments.xy @ weights
+    regular = gram + (_HEAD_RIDGE * moments.n)[:, None, None] * np.eye(d)
+    heads: Array = np.linalg.solve(regular, cross[:, :, None])[:, :, 0].astype(np.float64)
+    residual = moments.yy - 2 * (heads * cross).sum(1) + np.einsum("ti,tij,tj->t", heads, gram, heads)
+    noise = np.maximum(residual / moments.n, _SMALLEST_NOISE * moments.variance)
+    weight: Array = np.where(moments.yy > 0, 1.0 / noise, 0.0)
+    return heads, weight

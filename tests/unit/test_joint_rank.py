@@ -1,0 +1,44 @@
+"""The joint fit of rank d, where tasks have fewer samples than x has columns."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bench.toolkit.joint_rank import joint_rank_regression, needed
+from bench.toolkit.reduced_rank import reduced_rank_regression
+
+
+def few_samples_a_task(seed: int) -> tuple[np.ndarray, ...]:
+    rng = np.random.default_rng(seed)
+    n_tasks, n, p, d = 60, 30, 50, 3
+    x = rng.normal(size=(n_tasks * n, p))
+    encoder = rng.normal(size=(p, d)) / np.sqrt(p)
+    task = np.repeat(np.arange(n_tasks), n)
+    y = (x @ encoder * rng.normal(size=(n_tasks, d))[task]).sum(1) + 0.2 * rng.normal(size=len(x))
+    return x, np.arange(len(x)), task, y, rng.random(len(x)) < 0.1, x @ encoder
+
+
+def _r2(codes: np.ndarray, z: np.ndarray) -> float:
+    design = np.column_stack([codes, np.ones(len(codes))])
+    residual = z - design @ np.linalg.lstsq(design, z, rcond=None)[0]
+    return float(1 - (residual**2).sum() / ((z - z.mean(0)) ** 2).sum())
+
+
+def test_all_tasks_together_find_the_encoder_that_single_ones_cannot() -> None:
+    x, sample, task, y, held, z = few_samples_a_task(0)
+    separate = reduced_rank_regression(x, sample[~held], task[~held], y[~held], n_tasks=60, n_latents=3)
+    joint = joint_rank_regression(x, sample, task, y, held, n_tasks=60, n_latents=3)
+    codes = joint.encode(x)
+    print(f"R² of the factors: tasks by themselves {_r2(separate.encode(x), z):.3f}, jointly {_r2(codes, z):.3f}")
+    assert _r2(codes, z) > 0.99
+    assert 1 - _r2(codes, z) < 0.25 * (1 - _r2(separate.encode(x), z))
+    np.testing.assert_allclose(np.cov(codes.T, bias=True), np.eye(3), atol=1e-6)
+
+
+def test_it_is_asked_for_only_where_no_ridge_was_chosen_and_samples_are_few() -> None:
+    x, sample, task, y, _, _ = few_samples_a_task(1)
+    interpolating = reduced_rank_regression(x, sample, task, y, n_tasks=60, n_latents=3, ridges=(1e-8,))
+    ridged = reduced_rank_regression(x, sample, task, y, n_tasks=60, n_latents=3, ridges=(1e-2,))
+    assert needed(interpolating, task, 60)
+    assert not needed(ridged, task, 60)
+    assert not needed(interpolating, task // 2, 30)
