@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,7 @@ def evaluate(
     Metrics that need what the inputs do not have (truth, tasks, an independent set) are absent from the answer;
     metrics outside their domain are present with a reason and no value.
     """
+    inputs = _plain(inputs)
     scores: dict[str, Score] = {}
     try:
         truth = _truth(inputs)
@@ -75,6 +76,18 @@ _FOOLED_BY_CORRELATION = (
     "dci_tree_d",
     "dci_tree_c",
 )
+
+
+def _plain(inputs: ScoreInput) -> ScoreInput:
+    """The inputs without what not all of numpy takes: extended precision becomes double, masked values NaN."""
+    changed: dict[str, Any] = {}
+    for part in fields(inputs):
+        value = getattr(inputs, part.name)
+        if isinstance(value, np.ma.MaskedArray):
+            changed[part.name] = np.ma.filled(value.astype(np.float64), np.nan)
+        elif isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.dtype.itemsize > 8:
+            changed[part.name] = value.astype(np.float64)
+    return replace(inputs, **changed) if changed else inputs
 
 
 def _truth(inputs: ScoreInput) -> Pairs | None:
