@@ -13,6 +13,8 @@ from bench.metrics.base import OutOfDomain, Score, ScoreInput
 from bench.metrics.chance import generator, in_sample_mcc, matched_correlation_sd, random_unmixing_mcc
 from bench.metrics.correlation import mcc_per_factor
 from bench.metrics.disentanglement import DCI, linear_dci, linear_dci_chance, tree_dci, tree_dci_chance
+from bench.metrics.few_shot import FEW_SHOT, few_shot_scores
+from bench.metrics.held_out import held_out_per_factor
 from bench.metrics.moments import moments
 from bench.metrics.nonlinear import nonlinear_scores
 from bench.metrics.pairs import Pairs, decoy, pairs
@@ -52,10 +54,12 @@ def evaluate(
         scores |= _with_ceilings(truth, inputs, full)
         scores |= _correlation_proof(truth, inputs)
         scores |= _matched(truth, inputs)
+        scores |= _unseen_combinations(truth, inputs)
         scores |= _plugins(inputs, plugins or {})
         correlated = decoy(truth.train.zz, truth.train.n)
         scores = {name: _flagged(name, score, correlated, inputs) for name, score in scores.items()}
     scores |= _targets(inputs)
+    scores |= _few_shot(inputs)
     return scores
 
 
@@ -272,6 +276,32 @@ def _targets(inputs: ScoreInput) -> dict[str, Score]:
         return Score(value, chance=chance, ceiling=ceiling)
 
     return {"target_r2": _guarded(score)}
+
+
+def _unseen_combinations(truth: Pairs, inputs: ScoreInput) -> dict[str, Score]:
+    if inputs.spread is None:
+        return {}
+
+    def score() -> Score:
+        values = held_out_per_factor(truth, inputs.spread)
+        extra = {"per_factor": _list(values)}
+        return Score(float(values.mean()), chance=None, ceiling=_unless_noisy(inputs), extra=extra)
+
+    return {"held_out_r2": _guarded(score)}
+
+
+def _few_shot(inputs: ScoreInput) -> dict[str, Score]:
+    """Few-shot heads on the codes, and on the factors as their ceiling."""
+    if not inputs.episodes:
+        return {}
+    try:
+        found = few_shot_scores(inputs.codes_train, inputs.codes_test, inputs.episodes, inputs.seed)
+    except OutOfDomain as reason:
+        return {name: Score(None, str(reason)) for name in FEW_SHOT}
+    if inputs.z_train is None or inputs.z_test is None:
+        return found
+    best = few_shot_scores(inputs.z_train, inputs.z_test, inputs.episodes, inputs.seed)
+    return {name: replace(score, ceiling=best[name].value) for name, score in found.items()}
 
 
 def _plugins(inputs: ScoreInput, plugins: Mapping[str, FourArrays]) -> dict[str, Score]:

@@ -25,6 +25,15 @@ Draw = Callable[[np.random.Generator, Float64], tuple[Images, NDArray[np.int64]]
 
 @dataset(
     "sprites",
+    properties={
+        "injective-mixing": {"angle=true": "no", "otherwise": "yes"},
+        "linear-mixing": "no",
+        "heads-span": {"n_tasks<5": "no", "otherwise": "nearly"},
+        "sparse-separating-heads": {"n_tasks<10": "no", "otherwise": "nearly"},
+        "gaussian-given-target": "no",
+        "factorised-given-u": "no",
+        "vmf-clusters-span": {"labels=category": "no", "otherwise": "nearly"},
+    },
     paper="none: made for this suite, after dSprites (Matthey et al. 2017); tasks of Lachapelle et al. 2023",
     summary="rendered shapes: size, place and hues as factors; 40 sparse binary tasks, 100 cells as classes",
     provides=("targets", "binary", "labels", "aux"),
@@ -33,6 +42,15 @@ Draw = Callable[[np.random.Generator, Float64], tuple[Images, NDArray[np.int64]]
 )
 @dataset(
     "sprites-shape",
+    properties={
+        "injective-mixing": {"angle=true": "no", "otherwise": "yes"},
+        "linear-mixing": "no",
+        "heads-span": {"n_tasks<5": "no", "otherwise": "nearly"},
+        "sparse-separating-heads": {"n_tasks<10": "no", "otherwise": "nearly"},
+        "gaussian-given-target": "no",
+        "factorised-given-u": "no",
+        "vmf-clusters-span": {"labels=category": "no", "otherwise": "nearly"},
+    },
     paper="Reizinger et al. 2024, arXiv 2410.21869: the label is the category alone",
     summary="sprites whose only label is the shape: four classes that say nothing about the factors",
     provides=("targets", "binary", "labels", "aux"),
@@ -42,6 +60,15 @@ Draw = Callable[[np.random.Generator, Float64], tuple[Images, NDArray[np.int64]]
 )
 @dataset(
     "sprites-held-out",
+    properties={
+        "injective-mixing": {"angle=true": "no", "otherwise": "yes"},
+        "linear-mixing": "no",
+        "heads-span": {"n_tasks<5": "no", "otherwise": "nearly"},
+        "sparse-separating-heads": {"n_tasks<10": "no", "otherwise": "nearly"},
+        "gaussian-given-target": "no",
+        "factorised-given-u": "no",
+        "vmf-clusters-span": {"labels=category": "no", "otherwise": "nearly"},
+    },
     paper="after Schott et al. 2022, ICLR (compositional splits)",
     summary="sprites, scored on combinations never trained on: to the right and of high hue at once",
     provides=("targets", "binary", "labels", "aux"),
@@ -103,6 +130,15 @@ def load_sprites(
 
 @dataset(
     "room",
+    properties={
+        "injective-mixing": "yes",
+        "linear-mixing": "no",
+        "heads-span": {"n_tasks<5": "no", "otherwise": "nearly"},
+        "sparse-separating-heads": {"n_tasks<10": "no", "otherwise": "nearly"},
+        "gaussian-given-target": "no",
+        "factorised-given-u": "no",
+        "vmf-clusters-span": {"labels=category": "no", "otherwise": "nearly"},
+    },
     paper="none: made for this suite, after 3D Shapes (Burgess & Kim 2018)",
     summary="rendered rooms: hues of floor, wall and object, its size, the camera's azimuth; tasks and cells",
     provides=("targets", "binary", "labels", "aux"),
@@ -137,6 +173,7 @@ def load_room(
 
 @dataset(
     "sprites-pairs",
+    properties={"injective-mixing": "yes", "linear-mixing": "no", "instance-views": "no"},
     paper="Locatello et al. 2020, ICML: pairs that share factors",
     summary="pairs of sprites that share some factors, which ones nobody says; the pair is the auxiliary variable",
     provides=("aux",),
