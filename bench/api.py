@@ -136,6 +136,10 @@ class EvalView:
                             that is, where the ceiling is z itself
     causal                  (n_tasks, d_z) bool: which factors cause which target; None where unknown
     latent_names            names of the d_z factors, where they have any
+    centre                  (d_z,) the point about which the factors lie symmetrically, where the orthants around it may
+                            be left out one by one (``ood_r2``); None where that means nothing
+    oracles                 reference rows that need the truth: by name a function that gives the codes of the training,
+                            the held-out and, where there are any, the independent samples
     spread                  (d_z,) deviation of the factors over all their combinations, where the held-out samples show
                             but some that were never trained on (``held_out_r2``); else None
     episodes                few-shot tasks on held-out samples, whose heads the harness fits (``few_shot_acc``)
@@ -156,6 +160,8 @@ class EvalView:
     ceiling_independent: FloatArray | None = None
     causal: BoolArray | None = None
     latent_names: tuple[str, ...] = ()
+    centre: FloatArray | None = None
+    oracles: Mapping[str, Callable[[], tuple[FloatArray, ...]]] = field(default_factory=dict)
     spread: FloatArray | None = None
     episodes: tuple[Episode, ...] = ()
 

@@ -31,6 +31,8 @@ VOCABULARY = {
     "injective-mixing": "x, its additive noise apart, is an injective function of the factors",
     "linear-mixing": "x, its additive noise apart, is an injective affine function of the factors",
     "heads-span": "given the task the target is linear in the factors, and the tasks' coefficients span R^d",
+    "classified-by-hyperplanes": "all tasks classify every sample, by hyperplanes whose normals span R^d",
+    "isotropic-noise": "the noise of x is white and alike on all factors",
     "gaussian-given-target": "given task and target the factors are Gaussian and uncorrelated; variances change",
     "sparse-separating-heads": "targets depend on few factors each, and the supports tell any two factors apart",
     "grouped-tasks": "every task needs few factors, and groups of factors are shared by tasks",

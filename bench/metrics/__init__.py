@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from bench.metrics.correlation import mcc, weak_mcc
     from bench.metrics.disentanglement import DCI, dci
     from bench.metrics.nonlinear import nonlinear_r2
+    from bench.metrics.ood import ood_r2
     from bench.metrics.partition import block_mcc
     from bench.metrics.per_task import mcc_per_task
     from bench.metrics.regression import linear_r2
@@ -37,6 +38,7 @@ _HOME = {
     "metric": "base",
     "nonlinear_r2": "nonlinear",
     "normalised": "base",
+    "ood_r2": "ood",
     "target_r2": "targets",
     "weak_mcc": "correlation",
 }
@@ -57,6 +59,7 @@ __all__ = [
     "metric",
     "nonlinear_r2",
     "normalised",
+    "ood_r2",
     "target_r2",
     "weak_mcc",
 ]

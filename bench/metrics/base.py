@@ -76,6 +76,7 @@ class ScoreInput:
                             held-out sample i
     spread                  (d_z,) deviation of the factors where the held-out samples show unseen combinations of them
     episodes                few-shot tasks on the held-out samples
+    centre                  (d_z,) the point whose orthants are held out one by one; None where that means nothing
     seed                    of the landmarks and permutations some metrics draw; no metric's split depends on it
     """
 
@@ -98,6 +99,7 @@ class ScoreInput:
     y_test: FloatArray | None = None
     spread: FloatArray | None = None
     episodes: Sequence[Episode] = ()
+    centre: FloatArray | None = None
     seed: int = 0
 
 
@@ -108,7 +110,7 @@ class MetricInfo(Info):
     direction   "higher" or "lower" is better
     assumptions what must hold for the number to mean that
     needs       what it reads beyond codes: "truth", "task", "causal", "targets", "independent",
-                "spread", "episodes"
+                "spread", "episodes", "centre"
     """
 
     tests: Guarantee = "none"

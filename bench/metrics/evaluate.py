@@ -17,6 +17,7 @@ from bench.metrics.few_shot import FEW_SHOT, few_shot_scores
 from bench.metrics.held_out import held_out_per_factor
 from bench.metrics.moments import moments
 from bench.metrics.nonlinear import nonlinear_scores
+from bench.metrics.ood import orthant_scores
 from bench.metrics.pairs import Pairs, decoy, pairs
 from bench.metrics.partition import block_score, blocks_of_supports
 from bench.metrics.per_task import per_task
@@ -56,6 +57,7 @@ def evaluate(
         scores |= _correlation_proof(truth, inputs)
         scores |= _matched(truth, inputs)
         scores |= _unseen_combinations(truth, inputs)
+        scores |= _orthants(truth, inputs)
         scores |= _plugins(inputs, plugins or {})
         correlated = decoy(truth.train.zz, truth.train.n)
         scores = {name: _flagged(name, score, correlated, inputs) for name, score in scores.items()}
@@ -259,6 +261,23 @@ def _matched(truth: Pairs, inputs: ScoreInput) -> dict[str, Score]:
 
             scores["causal_f1"] = _guarded(support)
     return scores
+
+
+def _orthants(truth: Pairs, inputs: ScoreInput) -> dict[str, Score]:
+    """Linear probes on orthants that they were not fitted on."""
+    if inputs.centre is None:
+        return {}
+
+    def score() -> Score:
+        values, chance = orthant_scores(truth, inputs.centre)
+        best: float | None = 1.0
+        if inputs.ceiling_train is not None and inputs.ceiling_test is not None:
+            ceiling = pairs(truth.z_train, inputs.ceiling_train, truth.z_test, inputs.ceiling_test)
+            best = float(np.median(orthant_scores(ceiling, inputs.centre)[0]))
+        extra = {"per_orthant": _list(values)}
+        return Score(float(np.median(values)), chance=float(np.median(chance)), ceiling=best, extra=extra)
+
+    return {"ood_r2": _guarded(score)}
 
 
 def _task_of_sample(inputs: ScoreInput) -> Any:

@@ -281,6 +281,7 @@ def _score(job: Job, data: Data, encoded: Encoded, spec: RunSpec) -> dict[str, A
             y_test=truth.y_test,
             spread=truth.spread,
             episodes=truth.episodes,
+            centre=truth.centre,
             seed=spec.data_seed,
         ),
         full=spec.budget == "paper",

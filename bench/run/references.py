@@ -96,6 +96,58 @@ class RandomUnmixing:
         )
 
 
+@learner(
+    "posterior-mean",
+    summary="the best estimate of the factors from x, made with the true mixing and noise: the ceiling as a row",
+    guarantee="permutation+scaling",
+    paper="reference",
+    needs=("truth",),
+    reference=True,
+    accepts=("sequence",),
+)
+class PosteriorMean:
+    """The ceiling of the data, E[z | x], as codes."""
+
+    def codes(self, data: Data, *, seed: int) -> Codes:
+        truth = data.eval
+        if truth.ceiling_train is None or truth.ceiling_test is None:
+            raise NotApplicable("the data has no ceiling below the factors themselves; see oracle")
+        return truth.ceiling_train, truth.ceiling_test, truth.ceiling_independent
+
+
+@learner(
+    "sufficient-statistic",
+    summary="all that the observations say of the factors, before the prior: the mean of white Gaussian readings",
+    guarantee="linear",
+    paper="reference",
+    needs=("truth",),
+    reference=True,
+    accepts=("sequence",),
+    defaults={"name": "sufficient-statistic"},
+)
+@learner(
+    "task-log-odds",
+    summary="exact posterior log odds of every task: what optimal answers are, one by one",
+    guarantee="linear",
+    paper="reference; Vafidis, Bhargava, Rangel 2024",
+    needs=("truth",),
+    reference=True,
+    accepts=("sequence",),
+    defaults={"name": "task-log-odds"},
+)
+class Named:
+    """Codes that the dataset makes from the truth under a name (``EvalView.oracles``)."""
+
+    def __init__(self, *, name: str = "sufficient-statistic") -> None:
+        self.name = name
+
+    def codes(self, data: Data, *, seed: int) -> Codes:
+        if self.name not in data.eval.oracles:
+            raise NotApplicable(f"the data has no {self.name}")
+        train, test, *independent = data.eval.oracles[self.name]()
+        return train, test, independent[0] if independent else None
+
+
 def _truth(data: Data) -> tuple[NDArray[np.floating[Any]], NDArray[np.floating[Any]]]:
     if data.eval.z_train is None or data.eval.z_test is None:
         raise NotApplicable("needs the true latents, which are not known here")

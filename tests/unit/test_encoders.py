@@ -9,6 +9,7 @@ import torch
 from bench import registry
 from bench.toolkit.encoders import decoder, encode_rows, encoder
 from bench.toolkit.encoders.image import halvings
+from bench.toolkit.encoders.sequence import SequenceEncoder
 from bench.toolkit.networks import Streams
 from bench.toolkit.rows import Prepared, prepare
 
@@ -96,3 +97,10 @@ def test_several_members_are_for_vectors() -> None:
     inputs, _ = case("tiny-sequences")
     with pytest.raises(ValueError, match="choose rnn, lstm or transformer"):
         encoder(inputs, 2, Streams([0], "init"), architecture="gru")
+
+
+@pytest.mark.parametrize("architecture", ["rnn", "lstm", "transformer"])
+def test_the_last_state_is_the_last_of_all_states(architecture: str) -> None:
+    network = SequenceEncoder(3, 2, Streams([0], "init"), architecture=architecture, hidden=16)  # type: ignore[arg-type]
+    rows = torch.randn(1, 5, 7, 3, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(network.last_state(rows), network.states(rows)[:, :, -1])

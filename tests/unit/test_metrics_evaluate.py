@@ -139,6 +139,7 @@ def test_every_metric_is_listed_with_what_it_tests():
             task_test=np.arange(1200) % 4,
             causal_true=np.array([[1, 1, 0, 0], [0, 0, 1, 1]]),
             causal_found=np.array([[1, 1, 0, 0], [0, 0, 1, 1]]),
+            centre=np.zeros(4),
         ),
         full=True,
     )

@@ -40,8 +40,14 @@ class SequenceEncoder(nn.Module):
         states: Tensor = self.body(rows[0])
         return states[None]
 
+    def last_state(self, rows: Tensor) -> Tensor:
+        """State after the last step alone (1, B, hidden), which costs attention a fraction of all states."""
+        body = self.body
+        state = body.last(rows[0]) if isinstance(body, CausalAttention) else body(rows[0])[:, -1]
+        return state[None]
+
     def forward(self, rows: Tensor) -> Tensor:
-        return self.leave(self.states(rows)[:, :, -1])
+        return self.leave(self.last_state(rows))
 
 
 class Recurrence(nn.Module):
@@ -81,18 +87,33 @@ class CausalAttention(nn.Module):
         self.outer = Linear(4 * hidden, hidden, init, gain=0.5)
 
     def forward(self, x: Tensor) -> Tensor:
-        b, steps, _ = x.shape
+        h = _each(self.enter, x)
+        query, key, value = (_heads(part) for part in _each(self.query_key_value, _normalised(h)).chunk(3, dim=2))
+        return self._onward(h, nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True))
 
-        def each(layer: nn.Module, h: Tensor) -> Tensor:
-            out: Tensor = layer(h.reshape(1, b * steps, -1))[0].view(b, steps, -1)
-            return out
+    def last(self, x: Tensor) -> Tensor:
+        """The last of the states (B, hidden): only it asks, and only it goes on."""
+        h = _each(self.enter, x)
+        query, key, value = (_heads(part) for part in _each(self.query_key_value, _normalised(h)).chunk(3, dim=2))
+        seen = nn.functional.scaled_dot_product_attention(query[:, :, -1:], key, value)
+        return self._onward(h[:, -1:], seen)[:, 0]
 
-        h = each(self.enter, x)
-        parts = each(self.query_key_value, _normalised(h)).view(b, steps, 3, _HEADS, -1).permute(2, 0, 3, 1, 4)
-        seen = nn.functional.scaled_dot_product_attention(*parts.unbind(0), is_causal=True)
-        h = h + each(self.mix, seen.transpose(1, 2).reshape(b, steps, -1))
-        h = h + each(self.outer, nn.functional.gelu(each(self.inner, _normalised(h))))
+    def _onward(self, h: Tensor, seen: Tensor) -> Tensor:
+        """States (B, s, hidden) from the inputs h of those steps and what they attended to, (B, heads, s, ·)."""
+        h = h + _each(self.mix, seen.transpose(1, 2).flatten(2))
+        h = h + _each(self.outer, nn.functional.gelu(_each(self.inner, _normalised(h))))
         return _normalised(h)
+
+
+def _each(layer: nn.Module, h: Tensor) -> Tensor:
+    """The layer, which takes (1, rows, columns), at every step of h (B, steps, columns)."""
+    out: Tensor = layer(h.flatten(0, 1)[None])[0]
+    return out.view(*h.shape[:2], -1)
+
+
+def _heads(h: Tensor) -> Tensor:
+    """(B, steps, hidden) -> (B, heads, steps, hidden / heads)."""
+    return h.unflatten(2, (_HEADS, -1)).transpose(1, 2)
 
 
 def _normalised(h: Tensor) -> Tensor:

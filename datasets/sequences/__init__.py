@@ -1,0 +1,1 @@
+"""Datasets whose samples are sequences."""
