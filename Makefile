@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test lint benchmark profile report publish screenshots docs clean
+.PHONY: run test fuzz lint benchmark profile report publish screenshots docs clean
 
 # runs what is not done yet; the report goes to results/report and leaves the published one alone
 run: $(STAMP)
@@ -13,6 +13,10 @@ run: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest
+
+# ten minutes of bad input, 20,000 cases of each kind
+fuzz: $(STAMP)
+	BENCH_FUZZ=20000 $(BIN)/python -m pytest tests/fuzz
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

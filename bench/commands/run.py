@@ -98,7 +98,8 @@ def _scores(cells: Sequence[Cell], store: Store, found: Registry) -> None:
     print()
     emit(markdown(items))
     for info in found.foreign_metrics():
-        if any(info.name in record.get("metrics", {}) for record in records):
+        scores = [record.get("metrics", {}).get(info.name, {}) for record in records]
+        if any(score.get("value") is not None for score in scores):
             print()
             emit(markdown(standings(records, found, consistency, by=info.name)))
     print()

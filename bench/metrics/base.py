@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from bench.api import Guarantee, Info
 
 if TYPE_CHECKING:
-    from bench.api import BoolArray, FloatArray, IntArray
+    from bench.api import BoolArray, Episode, FloatArray, IntArray
 
 Direction = Literal["higher", "lower"]
 Plugin = TypeVar("Plugin", bound=Callable[..., Any])
@@ -74,6 +74,8 @@ class ScoreInput:
     sample_train, task_train, y_train   (m,) targets in long format, sample indexing the rows of codes_train
     sample_test, task_test, y_test  the same for the held-out samples. Without sample_test, task_test[i] is the task of
                             held-out sample i
+    spread                  (d_z,) deviation of the factors where the held-out samples show unseen combinations of them
+    episodes                few-shot tasks on the held-out samples
     centre                  (d_z,) the point whose orthants are held out one by one; None where that means nothing
     seed                    of the landmarks and permutations some metrics draw; no metric's split depends on it
     """
@@ -95,6 +97,8 @@ class ScoreInput:
     sample_test: IntArray | None = None
     task_test: IntArray | None = None
     y_test: FloatArray | None = None
+    spread: FloatArray | None = None
+    episodes: Sequence[Episode] = ()
     centre: FloatArray | None = None
     seed: int = 0
 
@@ -106,7 +110,7 @@ class MetricInfo(Info):
     direction   "higher" or "lower" is better
     assumptions what must hold for the number to mean that
     needs       what it reads beyond codes: "truth", "task", "causal", "targets", "independent",
-                "centre"
+                "spread", "episodes", "centre"
     """
 
     tests: Guarantee = "none"

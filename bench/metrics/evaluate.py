@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,8 @@ from bench.metrics.base import OutOfDomain, Score, ScoreInput
 from bench.metrics.chance import generator, in_sample_mcc, matched_correlation_sd, random_unmixing_mcc
 from bench.metrics.correlation import mcc_per_factor
 from bench.metrics.disentanglement import DCI, linear_dci, linear_dci_chance, tree_dci, tree_dci_chance
+from bench.metrics.few_shot import FEW_SHOT, few_shot_scores
+from bench.metrics.held_out import held_out_per_factor
 from bench.metrics.moments import moments
 from bench.metrics.nonlinear import nonlinear_scores
 from bench.metrics.ood import orthant_scores
@@ -43,6 +45,7 @@ def evaluate(
     Metrics that need what the inputs do not have (truth, tasks, an independent set) are absent from the answer;
     metrics outside their domain are present with a reason and no value.
     """
+    inputs = _plain(inputs)
     scores: dict[str, Score] = {}
     try:
         truth = _truth(inputs)
@@ -53,11 +56,13 @@ def evaluate(
         scores |= _with_ceilings(truth, inputs, full)
         scores |= _correlation_proof(truth, inputs)
         scores |= _matched(truth, inputs)
+        scores |= _unseen_combinations(truth, inputs)
         scores |= _orthants(truth, inputs)
         scores |= _plugins(inputs, plugins or {})
         correlated = decoy(truth.train.zz, truth.train.n)
         scores = {name: _flagged(name, score, correlated, inputs) for name, score in scores.items()}
     scores |= _targets(inputs)
+    scores |= _few_shot(inputs)
     return scores
 
 
@@ -73,6 +78,18 @@ _FOOLED_BY_CORRELATION = (
     "dci_tree_d",
     "dci_tree_c",
 )
+
+
+def _plain(inputs: ScoreInput) -> ScoreInput:
+    """The inputs without what not all of numpy takes: extended precision becomes double, masked values NaN."""
+    changed: dict[str, Any] = {}
+    for part in fields(inputs):
+        value = getattr(inputs, part.name)
+        if isinstance(value, np.ma.MaskedArray):
+            changed[part.name] = np.ma.filled(value.astype(np.float64), np.nan)
+        elif isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.dtype.itemsize > 8:
+            changed[part.name] = value.astype(np.float64)
+    return replace(inputs, **changed) if changed else inputs
 
 
 def _truth(inputs: ScoreInput) -> Pairs | None:
@@ -291,6 +308,32 @@ def _targets(inputs: ScoreInput) -> dict[str, Score]:
         return Score(value, chance=chance, ceiling=ceiling)
 
     return {"target_r2": _guarded(score)}
+
+
+def _unseen_combinations(truth: Pairs, inputs: ScoreInput) -> dict[str, Score]:
+    if inputs.spread is None:
+        return {}
+
+    def score() -> Score:
+        values = held_out_per_factor(truth, inputs.spread)
+        extra = {"per_factor": _list(values)}
+        return Score(float(values.mean()), chance=None, ceiling=_unless_noisy(inputs), extra=extra)
+
+    return {"held_out_r2": _guarded(score)}
+
+
+def _few_shot(inputs: ScoreInput) -> dict[str, Score]:
+    """Few-shot heads on the codes, and on the factors as their ceiling."""
+    if not inputs.episodes:
+        return {}
+    try:
+        found = few_shot_scores(inputs.codes_train, inputs.codes_test, inputs.episodes, inputs.seed)
+    except OutOfDomain as reason:
+        return {name: Score(None, str(reason)) for name in FEW_SHOT}
+    if inputs.z_train is None or inputs.z_test is None:
+        return found
+    best = few_shot_scores(inputs.z_train, inputs.z_test, inputs.episodes, inputs.seed)
+    return {name: replace(score, ceiling=best[name].value) for name, score in found.items()}
 
 
 def _plugins(inputs: ScoreInput, plugins: Mapping[str, FourArrays]) -> dict[str, Score]:

@@ -84,6 +84,7 @@ class Answer:
     margin      mean difference of the first to the second over their common boards, datasets as units
     ahead_on    on how many of ``n_common`` boards the first has the higher mean
     cells, done, unconverged, failed   counts over all competitors' cells that apply
+    silent      done cells that do not say whether they converged
     """
 
     family: str
@@ -95,6 +96,7 @@ class Answer:
     done: int
     unconverged: int
     failed: int
+    silent: int
 
 
 def main_budget(boards: Sequence[Board]) -> str:
@@ -153,6 +155,7 @@ def answer(boards: Sequence[Board]) -> Answer | None:
         done=sum(record["status"] == "ok" for record in cells),
         unconverged=sum(record["status"] == "ok" and record.get("converged") is False for record in cells),
         failed=sum(record["status"] != "ok" for record in cells),
+        silent=sum(record["status"] == "ok" and record.get("converged") is None for record in cells),
     )
 
 
@@ -178,7 +181,8 @@ def sentences(found: Answer, quote: Mapping[str, str] | None = None) -> list[str
         made.append(_runner_up(found, name(found.top[1])))
     made.append(
         f"{found.cells} cells apply: {found.done} done, {found.failed} failed, {found.unconverged} not converged"
-        + (" (†)." if found.unconverged else ".")
+        + (" (†)" if found.unconverged else "")
+        + (f", {found.silent} do not say." if found.silent else ".")
     )
     return made
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from bench.api import DatasetInfo, LearnerInfo
+from bench.assumptions import theorem_holds
 
 SIGNS = {"yes": "✓", "nearly": "≈", "no": "✗", "unknown": "?"}
 LEGEND = "✓ the learner's theorem holds on this data, ≈ nearly, ✗ it cannot hold, ? unknown; no sign: it has no theorem"
@@ -43,7 +42,6 @@ NO_THEOREM = Theorem()
 
 def theorem(learner: LearnerInfo, dataset: DatasetInfo, params: Mapping[str, Any]) -> Theorem:
     """The declared answer for this learner on this dataset with these parameters."""
-    if learner.guarantee == "none" or learner.reference or importlib.util.find_spec("bench.assumptions") is None:
+    if learner.guarantee == "none" or learner.reference:
         return NO_THEOREM
-    answer, why = importlib.import_module("bench.assumptions").theorem_holds(learner, dataset, params)
-    return Theorem(str(answer), str(why))
+    return Theorem(*theorem_holds(learner, dataset, params))

@@ -279,6 +279,8 @@ def _score(job: Job, data: Data, encoded: Encoded, spec: RunSpec) -> dict[str, A
             sample_test=truth.sample_test,
             task_test=truth.task_test,
             y_test=truth.y_test,
+            spread=truth.spread,
+            episodes=truth.episodes,
             centre=truth.centre,
             seed=spec.data_seed,
         ),

@@ -94,18 +94,3 @@ def differences(scores: Array) -> dict[Pair, Interval]:
         for i, j, mean, error in zip(one.tolist(), other.tolist(), means, errors, strict=True)
     }
     return corrected(plain)
-
-
-def family_table(repeats: int) -> str:
-    """Markdown: errors of both kinds by noise, number of learners and number of seeds."""
-    from bench.report.markdown import table
-
-    rows = []
-    for noise, words in NOISES.items():
-        for k in (2, 14, 26):
-            for n in (3, 5):
-                found = board_errors(k, n, repeats, noise=noise)
-                shares = (found.separated, found.behind, found.found)
-                rows.append([words, str(k), str(n), *(f"{100 * share:.1f}" for share in shares)])
-    header = ["noise", "learners", "seeds", "any false separation", "learners falsely behind", "3 sd apart, told apart"]
-    return table(header, rows, numeric_from=1)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from bench.statistics.better import probability_better
-from bench.statistics.boards import family_table
+from bench.statistics.boards import NOISES, board_errors
 from bench.statistics.intervals import Interval, Seeds, pair_interval, seed_interval
 
 if TYPE_CHECKING:
@@ -257,6 +257,21 @@ def agreement_table(repeats: int) -> str:
     said = [f"{probability_better({(i, i): 1.0 for i in range(n)}).mean:.2f}" for n in (3, 5)]
     rows.append(["printed as P(A better)", *said])
     return table(["true differences of", "after 3 wins of 3", "after 5 wins of 5"], rows)
+
+
+def family_table(repeats: int) -> str:
+    """Markdown: errors of both kinds by noise, number of learners and number of seeds."""
+    from bench.report.markdown import table
+
+    rows = []
+    for noise, words in NOISES.items():
+        for k in (2, 14, 26):
+            for n in (3, 5):
+                found = board_errors(k, n, repeats, noise=noise)
+                shares = (found.separated, found.behind, found.found)
+                rows.append([words, str(k), str(n), *(f"{100 * share:.1f}" for share in shares)])
+    header = ["noise", "learners", "seeds", "any false separation", "learners falsely behind", "3 sd apart, told apart"]
+    return table(header, rows, numeric_from=1)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -25,29 +25,59 @@ Draw = Callable[[np.random.Generator, Float64], tuple[Images, NDArray[np.int64]]
 
 @dataset(
     "sprites",
+    properties={
+        "injective-mixing": {"angle=true": "no", "otherwise": "yes"},
+        "linear-mixing": "no",
+        "heads-span": {"n_tasks<5": "no", "otherwise": "nearly"},
+        "sparse-separating-heads": {"n_tasks<10": "no", "otherwise": "nearly"},
+        "gaussian-given-target": "no",
+        "factorised-given-u": "no",
+        "vmf-clusters-span": {"labels=category": "no", "otherwise": "nearly"},
+    },
     paper="none: made for this suite, after dSprites (Matthey et al. 2017); tasks of Lachapelle et al. 2023",
     summary="rendered shapes: size, place and hues as factors; 40 sparse binary tasks, 100 cells as classes",
     provides=("targets", "binary", "labels", "aux"),
     kind="image",
     budgets={"smoke": {"n": 400, "n_tasks": 10}, "paper": {"n": 50000}},
+    on_request=True,
 )
 @dataset(
     "sprites-shape",
+    properties={
+        "injective-mixing": {"angle=true": "no", "otherwise": "yes"},
+        "linear-mixing": "no",
+        "heads-span": {"n_tasks<5": "no", "otherwise": "nearly"},
+        "sparse-separating-heads": {"n_tasks<10": "no", "otherwise": "nearly"},
+        "gaussian-given-target": "no",
+        "factorised-given-u": "no",
+        "vmf-clusters-span": {"labels=category": "no", "otherwise": "nearly"},
+    },
     paper="Reizinger et al. 2024, arXiv 2410.21869: the label is the category alone",
     summary="sprites whose only label is the shape: four classes that say nothing about the factors",
     provides=("targets", "binary", "labels", "aux"),
     kind="image",
     defaults={"labels": "category"},
     budgets={"smoke": {"n": 400, "n_tasks": 10}, "paper": {"n": 50000}},
+    on_request=True,
 )
 @dataset(
     "sprites-held-out",
+    properties={
+        "injective-mixing": {"angle=true": "no", "otherwise": "yes"},
+        "linear-mixing": "no",
+        "heads-span": {"n_tasks<5": "no", "otherwise": "nearly"},
+        "sparse-separating-heads": {"n_tasks<10": "no", "otherwise": "nearly"},
+        "gaussian-given-target": "no",
+        "factorised-given-u": "no",
+        "vmf-clusters-span": {"labels=category": "no", "otherwise": "nearly"},
+    },
     paper="after Schott et al. 2022, ICLR (compositional splits)",
     summary="sprites, scored on combinations never trained on: to the right and of high hue at once",
     provides=("targets", "binary", "labels", "aux"),
     kind="image",
     defaults={"held_out": True},
     budgets={"smoke": {"n": 400, "n_tasks": 10}, "paper": {"n": 50000}},
+    on_request=True,
 )
 def load_sprites(
     *,
@@ -103,11 +133,21 @@ def load_sprites(
 
 @dataset(
     "room",
+    properties={
+        "injective-mixing": "yes",
+        "linear-mixing": "no",
+        "heads-span": {"n_tasks<5": "no", "otherwise": "nearly"},
+        "sparse-separating-heads": {"n_tasks<10": "no", "otherwise": "nearly"},
+        "gaussian-given-target": "no",
+        "factorised-given-u": "no",
+        "vmf-clusters-span": {"labels=category": "no", "otherwise": "nearly"},
+    },
     paper="none: made for this suite, after 3D Shapes (Burgess & Kim 2018)",
     summary="rendered rooms: hues of floor, wall and object, its size, the camera's azimuth; tasks and cells",
     provides=("targets", "binary", "labels", "aux"),
     kind="image",
     budgets={"smoke": {"n": 400, "n_tasks": 10}, "paper": {"n": 50000}},
+    on_request=True,
 )
 def load_room(
     *,
@@ -137,11 +177,13 @@ def load_room(
 
 @dataset(
     "sprites-pairs",
+    properties={"injective-mixing": "yes", "linear-mixing": "no", "instance-views": "no"},
     paper="Locatello et al. 2020, ICML: pairs that share factors",
     summary="pairs of sprites that share some factors, which ones nobody says; the pair is the auxiliary variable",
     provides=("aux",),
     kind="image",
     budgets={"smoke": {"n": 400}, "paper": {"n": 50000}},
+    on_request=True,
 )
 def load_sprite_pairs(
     *, seed: int, n: int = 10_000, side: int = 32, n_changed: int | None = None, rho: float = 0.0

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from datasets.images.colour import rgb
 
-Float32 = NDArray[np.float32]
+Pixels = NDArray[Any]
 
 FACTORS = ("floor", "wall", "object", "size", "azimuth")
 SHAPES = ("cube", "cylinder", "sphere", "capsule")
@@ -50,12 +50,12 @@ def render_room(z: NDArray[Any], shape: NDArray[np.integer[Any]], *, side: int =
     return pixels
 
 
-def _below(curve: Float32, height: Float32, side: int) -> Float32:
+def _below(curve: Pixels, height: Pixels, side: int) -> Pixels:
     """How much of each pixel (n, h, w) lies below the curve (n, w), the pixel's height being the unit."""
     return np.clip((curve[:, None, :] - height) * side + np.float32(0.5), 0, 1)
 
 
-def _walls(turn: Float32, columns: Float32) -> tuple[Float32, Float32]:
+def _walls(turn: Pixels, columns: Pixels) -> tuple[Pixels, Pixels]:
     """Height (n, w) at which the floor ends, and light (n, w) on the wall above: two planes that meet in a corner."""
     corner = np.float32(0.45) * np.sin(turn)
     left, right = np.float32(np.pi / 4) - turn, np.float32(np.pi / 4) + turn
@@ -66,10 +66,12 @@ def _walls(turn: Float32, columns: Float32) -> tuple[Float32, Float32]:
 
 
 def _object(
-    shape: NDArray[np.integer[Any]], half: Float32, turn: Float32, columns: Float32, height: Float32, side: int
-) -> tuple[Float32, Float32, Float32]:
+    shape: NDArray[np.integer[Any]], half: Pixels, turn: Pixels, columns: Pixels, height: Pixels, side: int
+) -> tuple[Pixels, Pixels, Pixels]:
     """Cover of the body (n, h, w), of its top face (n, h, w), and the light (n, w) on its side."""
-    body, top, shade = 0.0, 0.0, 0.0
+    body: Any = 0.0
+    top: Any = 0.0
+    shade: Any = 0.0
     for offset in SUBCOLUMNS:
         low, high, rim, inside, light = _curves(shape[:, None], half, turn, columns + np.float32(offset / side))
         seen = inside[:, None, :] * _below(high, height, side)
@@ -81,7 +83,7 @@ def _object(
     return body * weight, top * weight, shade * weight
 
 
-def _curves(shape: NDArray[Any], half: Float32, turn: Float32, u: Float32) -> tuple[Float32, ...]:
+def _curves(shape: NDArray[Any], half: Pixels, turn: Pixels, u: Pixels) -> tuple[Pixels, ...]:
     """Lower curve, upper curve, rim of the top face, inside (0 or 1) and light, each (n, w), over the columns u."""
     tilt, rise = np.float32(TILT), np.float32((1 - TILT**2) ** 0.5)
     across = u / half

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from datasets.images.colour import rgb
 
-Float32 = NDArray[np.float32]
+Pixels = NDArray[Any]
 
 FACTORS = ("scale", "x", "y", "hue", "background")
 SHAPES = ("square", "ellipse", "heart", "triangle")
@@ -23,11 +23,11 @@ RADIUS = (0.10, 0.20)  # of the image's side, at scale -1 and 1
 REACH = 0.26  # how far the centre moves from the middle, so that every shape stays inside
 
 
-def _square(u: Float32, v: Float32) -> Float32:
+def _square(u: Pixels, v: Pixels) -> Pixels:
     return np.maximum(np.abs(u), np.abs(v)) - np.float32(0.85)
 
 
-def _ellipse(u: Float32, v: Float32) -> Float32:
+def _ellipse(u: Pixels, v: Pixels) -> Pixels:
     """Half axes 1.15 and 0.7: first-order distance, the implicit function over the length of its gradient."""
     a, b = np.float32(1.15), np.float32(0.7)
     radius = np.sqrt(np.square(u / a) + np.square(v / b))
@@ -35,7 +35,7 @@ def _ellipse(u: Float32, v: Float32) -> Float32:
     return radius * (radius - 1) / np.maximum(slope, np.float32(1e-6))
 
 
-def _heart(u: Float32, v: Float32) -> Float32:
+def _heart(u: Pixels, v: Pixels) -> Pixels:
     """A square on its corner with a disc on each upper edge."""
     s = np.float32(0.95)
     u, v = np.abs(u) / s, v / s + np.float32(0.1)
@@ -44,13 +44,13 @@ def _heart(u: Float32, v: Float32) -> Float32:
     return np.minimum(corner, disc) * s
 
 
-def _triangle(u: Float32, v: Float32) -> Float32:
+def _triangle(u: Pixels, v: Pixels) -> Pixels:
     """Equilateral, its corners at distance 1.2."""
     sides = np.abs(u) * np.float32(0.75**0.5) + v * np.float32(0.5)
     return np.maximum(sides, -v) - np.float32(0.6)
 
 
-_DISTANCE: tuple[Callable[[Float32, Float32], Float32], ...] = (_square, _ellipse, _heart, _triangle)
+_DISTANCE: tuple[Callable[[Pixels, Pixels], Pixels], ...] = (_square, _ellipse, _heart, _triangle)
 
 
 def render_sprites(

@@ -23,6 +23,10 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 PLUGINS = ROOT / "tests" / "end_to_end" / "plugins"
 LEARNERS = "raw,pca,bad-children,bad-pool,toy-copy,toy-slow"
 
+PATIENCE_S = 30.0
+LEFT = ("processes after 1 s", "entries after 1 s", "processes for good", "entries for good")
+"""After a second is what is promised of a machine with room; a busy one may take longer, but not for ever."""
+
 
 def command(out: Path) -> list[str]:
     words = ["run", "--learners", LEARNERS, "--datasets", "toy", "--budget", "smoke", "--seeds", "0", "--jobs", "2"]
@@ -51,9 +55,9 @@ def scores(out: Path) -> dict[str, Any]:
 
 
 def rounds(count: int, seed: int = 0) -> dict[str, Any]:
-    """Kill ``count`` runs, then let one end; what was left a second after each kill, and whether the records agree."""
+    """Kill ``count`` runs, then let one end; what was left after each kill, and whether the records agree."""
     rng = random.Random(seed)
-    counts = {"kills": 0, "kills after the end": 0, "live processes": 0, "entries left": 0}
+    counts = dict.fromkeys(("kills", "kills after the end", *LEFT), 0)
     with tempfile.TemporaryDirectory(prefix="k", dir="/tmp") as name:
         folder = Path(name)
         scratch, out, whole = folder / "t", folder / "r", folder / "whole"
@@ -78,8 +82,13 @@ def rounds(count: int, seed: int = 0) -> dict[str, Any]:
                 counts["kills"] += 1
             process.wait()
             time.sleep(1.0)
-            counts["live processes"] += len(alive(scratch))
-            counts["entries left"] += len(list(scratch.iterdir()))
+            counts["processes after 1 s"] += len(alive(scratch))
+            counts["entries after 1 s"] += len(list(scratch.iterdir()))
+            give_up = time.monotonic() + PATIENCE_S
+            while time.monotonic() < give_up and (alive(scratch) or any(scratch.iterdir())):
+                time.sleep(0.1)
+            counts["processes for good"] += len(alive(scratch))
+            counts["entries for good"] += len(list(scratch.iterdir()))
         subprocess.run(command(out), cwd=folder, env=environment, check=True, capture_output=True)
         return {**counts, "records as without kills": scores(out) == scores(whole), "cells": len(scores(whole))}
 

@@ -15,7 +15,9 @@ import torch
 
 from baselines.sparse.bilevel import Bilevel
 from baselines.sparse.sparse_shared import SparseShared
-from baselines.supervised.single_task import Diet, SingleTaskClassification, SingleTaskRegression
+from baselines.supervised.classification import SingleTaskClassification
+from baselines.supervised.diet import Diet
+from baselines.supervised.regression import SingleTaskRegression
 from bench.api import Data
 from bench.metrics import linear_r2, mcc
 from datasets.synthetic.clusters import clusters

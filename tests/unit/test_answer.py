@@ -61,7 +61,7 @@ def test_the_answer_names_winner_margin_cost_and_coverage() -> None:
         "Next is second (0.801 ± 0.000, 20 CPU s a fit): the first is +0.110 ahead on the 2 they share"
     )
     assert "interval -0.017 to +0.237, higher on 2 of 2: not told apart." in next_
-    assert counts == "51 cells apply: 51 done, 0 failed, 1 not converged (†)."
+    assert counts == "51 cells apply: 51 done, 0 failed, 1 not converged (†), 50 do not say."
 
 
 def test_a_learner_on_few_datasets_does_not_win() -> None:

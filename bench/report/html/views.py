@@ -64,8 +64,8 @@ def answer_table(found: Answer) -> Table:
     for standing in found.top:
         cells = [
             Cell(standing.name + standing.marks, standing.name),
-            Cell(score(standing.score), standing.score.mean if standing.score else None),
-            Cell(score(standing.rank, digits=1), standing.rank.mean if standing.rank else None),
+            Cell(_two_lines(score(standing.score)), standing.score.mean if standing.score else None),
+            Cell(_two_lines(score(standing.rank, digits=1)), standing.rank.mean if standing.rank else None),
             Cell(seconds(standing.cost), standing.cost),
             Cell(f"{len(standing.scores)} of {standing.n_boards}", len(standing.scores)),
             Cell(f"{standing.unconverged} of {standing.cells}", standing.unconverged),
@@ -238,6 +238,11 @@ def _score_cell(row: Row, board: Board, ids: Mapping[int, str], *, interval: boo
     shown += "" if interval or not row.failed else f" ({len(row.failed)} failed)"
     title = f"{facts.short_title(metric)}, {row.theorem.why}" if row.theorem.why else facts.short_title(metric)
     return Cell(shown, found.mean, "void" if row.theorem.void else "", ids[id(row)], title)
+
+
+def _two_lines(shown: str) -> str:
+    """On a phone "0.966 ± 0.051" may break before the sign only."""
+    return shown.replace("± ", "±\u00a0")
 
 
 def _interval_cell(interval: Interval | None, mark: str, why: str) -> Cell:

@@ -1,0 +1,88 @@
+"""β-TCVAE: the part of the divergence that measures dependence between codes is weighted by β (Chen et al. 2018)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from baselines.variational.base import Posterior, VariationalLearner, VariationalNetwork
+from bench.api import learner
+from bench.toolkit.training import Batch
+
+
+class _TotalCorrelationNetwork(VariationalNetwork):
+    """Adds (β − 1) TC(z) to the negative bound of a VAE whose own weight of the divergence is 1."""
+
+    def __init__(self, *args: object, weight: float, n_samples: int, **options: object) -> None:
+        super().__init__(*args, **options)  # type: ignore[arg-type]
+        self.weight, self.n_samples = weight, n_samples
+
+    def loss(self, batch: Batch) -> Tensor:
+        mean, log_s, variance, z = self.sample(batch.rows, batch.noise)
+        x = self.dense(batch["x"])
+        nll = self.reconstruction(torch.cat([x, x], dim=1), z, self.log_noise(batch.fraction))
+        divergence = self.prior.divergence(batch.rows, mean, log_s, variance)
+        dependence = total_correlation(z[:, : mean.shape[1]], mean, log_s, self.n_samples)
+        return nll.mean(dim=-1) + divergence.mean(dim=-1) + self.weight * dependence
+
+
+def total_correlation(z: Tensor, mean: Tensor, log_s: Tensor, n_samples: int) -> Tensor:
+    """KL(q(z) ‖ Π_j q(z_j)) (E,), q(z) estimated from a minibatch with its importance weights.
+
+    z, mean, log_s (E, B, d): draw i, and mean and log variance of the posteriors of which it is one.
+    The weights are those of minibatch stratified sampling: z_i's own posterior 1 / n, the others (n − 1) / n (B − 1).
+    """
+    rows = z.shape[1]
+    squared = (z[:, :, None] - mean[:, None]).square() * torch.exp(-log_s[:, None])
+    log_density = -0.5 * (squared + log_s[:, None] + math.log(2 * math.pi))  # (E, i, j, d)
+    log_weight = z.new_full((rows, rows), math.log((n_samples - 1) / (n_samples * max(rows - 1, 1))))
+    log_weight.fill_diagonal_(-math.log(n_samples))
+    joint = torch.logsumexp(log_density.sum(dim=-1) + log_weight, dim=2)
+    marginals = torch.logsumexp(log_density + log_weight[..., None], dim=2).sum(dim=-1)
+    return (joint - marginals).mean(dim=1)
+
+
+@learner(
+    "beta-tcvae",
+    summary="VAE with the total correlation of its codes weighted by beta = 6",
+    paper="Chen, Li, Grosse, Duvenaud 2018, NeurIPS",
+    guarantee="none",
+    effort=("steps",),
+    defaults={"full_covariance": False},
+    budgets={"smoke": {"steps": 120}, "paper": {"steps": 12000, "batch_size": 256}},
+    accepts=("vector", "image", "sequence"),
+)
+@dataclass(kw_only=True, eq=False)
+class BetaTCVAE(VariationalLearner):
+    """Minimises the negative evidence lower bound plus (β − 1) KL(q(z) ‖ Π_j q(z_j)); the posterior is diagonal.
+
+    Of the three parts of the mean divergence, information about the sample and the divergence of each code keep the
+    weight 1. Other parameters as in the base class. Raises ValueError for a full covariance, whose marginals the
+    estimate does not know.
+    """
+
+    beta: float = 6.0
+
+    def network(self, posterior: Posterior, decoder: nn.Module, prior: nn.Module) -> VariationalNetwork:
+        if self.full_covariance:
+            raise ValueError("beta-tcvae has a diagonal posterior: full_covariance must be false")
+        return _TotalCorrelationNetwork(
+            posterior,
+            decoder,
+            prior,
+            self.inputs_.dense,
+            beta=1.0,
+            start_variance=self.start_variance,
+            decoder_variance=self.decoder_variance,
+            anneal=self.anneal,
+            learn_variance=self._learns_variance,
+            weight=self.beta - 1,
+            n_samples=self.n_samples_,
+        )
+
+    def prior(self, view, init):  # type: ignore[no-untyped-def]
+        self.n_samples_ = view.n_samples
+        return super().prior(view, init)

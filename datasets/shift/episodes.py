@@ -1,0 +1,86 @@
+"""Few-shot tasks on held-out samples whose support misleads: a second attribute follows the class, or some are missing.
+
+After the six benchmarks of Fumero et al. (NeurIPS 2023); measured there with pretrained backbones, here with known
+factors. The class is the sign of a core factor, the attribute that of a spurious one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.api import BadData, Episode
+
+Bool = NDArray[np.bool_]
+SHOTS = (10, 25, 100)
+ALIGNED = 0.9  # P(attribute = class) in the support: at 0.98 ten shots hardly show that they differ
+QUERY_OF_GROUP = 100
+
+
+def spurious_pairs(rng: np.random.Generator, d: int, count: int) -> list[tuple[int, int]]:
+    """``count`` ordered pairs (core, spurious) of d factors, every pair once before any comes again."""
+    every = [(a, b) for a in range(d) for b in range(d) if a != b]
+    order = np.concatenate([rng.permutation(len(every)) for _ in range(-(-count // len(every)))])
+    return [every[i] for i in order[:count]]
+
+
+def misleading_episode(
+    rng: np.random.Generator,
+    label: Bool,
+    attribute: Bool,
+    shots: int,
+    *,
+    aligned: float = ALIGNED,
+    missing: bool = False,
+    rows: NDArray[Any] | None = None,
+) -> Episode:
+    """One few-shot task: ``shots`` samples of each class, and a query that is balanced over the four groups.
+
+    label, attribute   (n,) of the held-out samples
+    aligned   probability that a sample of the support has the attribute of its class
+    missing   instead: the support never shows class 0 with the attribute, and is otherwise uniform
+    rows      held-out samples to draw from; None: all
+    Raises BadData where a group has too few samples.
+    """
+    rows = np.arange(len(label)) if rows is None else rows
+    group = 2 * label.astype(np.int64) + attribute
+    of_group = [rng.permutation(rows[group[rows] == g]) for g in range(4)]
+    same = np.stack([rng.random((2, shots)) < aligned, rng.random((2, shots)) < 0.5])[int(missing)]
+    take = []
+    for c in (0, 1):
+        n_same = shots if missing and c == 0 else int(same[c].sum())
+        take += [(3 * c, n_same), (1 + c, shots - n_same)]  # groups 0 and 3 have attribute = class
+    support = [of_group[g][:k] for g, k in take]
+    used = dict(take)
+    size = min(QUERY_OF_GROUP, *(len(of_group[g]) - used[g] for g in range(4)))
+    if size < 10:
+        raise BadData(f"few-shot tasks of {shots} shots need more held-out samples than {len(rows)}")
+    query = [of_group[g][used[g] : used[g] + size] for g in range(4)]
+    chosen, asked = np.concatenate(support), np.concatenate(query)
+    return Episode(
+        shots=shots,
+        support=chosen,
+        y_support=label[chosen].astype(np.int64),
+        query=asked,
+        y_query=label[asked].astype(np.int64),
+        group_query=group[asked],
+    )
+
+
+def moved_episode(rng: np.random.Generator, label: Bool, place: NDArray[Any], shots: int, *, seen: int) -> Episode:
+    """Support from the places below ``seen``, query from the others: groups are class and place."""
+    pools = [rng.permutation(np.flatnonzero((place < seen) & (label == c)))[:shots] for c in (False, True)]
+    support = np.concatenate(pools)
+    query = rng.permutation(np.flatnonzero(place >= seen))[: 4 * QUERY_OF_GROUP]
+    if len(support) < 2 * shots or len(query) < 40:
+        raise BadData(f"few-shot tasks of {shots} shots need more held-out samples than {len(label)}")
+    return Episode(
+        shots=shots,
+        support=support,
+        y_support=label[support].astype(np.int64),
+        query=query,
+        y_query=label[query].astype(np.int64),
+        group_query=2 * place[query] + label[query],
+    )
