@@ -71,7 +71,7 @@ def in_time(seeds: list[int], n: int, steps: int) -> Curve:
     found: dict[str, list[list[float]]] = {"rnn": [], "time average": [], "ceiling": [], "theory": []}
     for seed in seeds:
         data = evidence(seed=seed, n=n, **AS_PUBLISHED)
-        learner = fitted(data, seed, answer="every-step", steps=steps)
+        learner = fitted(data, seed, answer="every-step", codes="state", steps=steps)
         train, test = data.train.x, data.eval.x_test
 
         def cut(x: Sequences, t: int) -> Sequences:
@@ -92,17 +92,19 @@ def in_time(seeds: list[int], n: int, steps: int) -> Curve:
 def sweep(name: str, seeds: list[int], n: int, steps: int) -> Curve:
     """Out-of-orthant R² against one parameter of the data."""
     variable, values = SWEEPS[name]
-    found: dict[str, list[list[float]]] = {"rnn": [], "time average": [], "ceiling": []}
+    found: dict[str, list[list[float]]] = {"rnn, answers": [], "rnn, state": [], "time average": [], "ceiling": []}
     for value in values:
         scores: dict[str, list[float]] = {row: [] for row in found}
         for seed in seeds:
             data = evidence(seed=seed, n=n, **{variable: value})
             truth, learner = data.eval, fitted(data, seed, steps=steps)
             codes = {
-                "rnn": (learner.encode(data.train.x), learner.encode(truth.x_test)),
+                "rnn, answers": (learner.encode(data.train.x), learner.encode(truth.x_test)),
                 "time average": (data.train.x.flat(), truth.x_test.flat()),
                 "ceiling": (truth.ceiling_train, truth.ceiling_test),
             }
+            learner.codes = "state"  # of the same network
+            codes["rnn, state"] = learner.encode(data.train.x), learner.encode(truth.x_test)
             for row, (train, test) in codes.items():
                 scores[row].append(ood_r2(truth.z_train, train, truth.z_test, test, truth.centre))
         for row, one in scores.items():
