@@ -92,7 +92,7 @@ class EvidenceAggregation:
     answer: Answer = "last"
     steps: int = 1200
     batch_size: int = 256
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     hidden: int = 64
 
     def fit(self, view: TrainView, *, seed: int, device: str, progress: Progress) -> Self:
