@@ -23,7 +23,7 @@ TARGETS = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-
 
 def commands(page: str) -> list[str]:
     """The command lines of a page: indented by four, in fences, or between backquotes; comments cut off."""
-    text = (ROOT / page).read_text(encoding="utf-8")
+    text = re.sub(r"\s*\\\n\s*", " ", (ROOT / page).read_text(encoding="utf-8"))  # continued lines
     lines = [line.strip() for line in text.splitlines() if line.startswith("    ")]
     lines += re.findall(r"`((?:python -m|make|pip|mkdocs) [^`]+)`", text)
     lines += [line.strip() for block in re.findall(r"```\w*\n(.*?)```", text, re.S) for line in block.splitlines()]
