@@ -18,12 +18,13 @@ from tests.end_to_end.test_strangers_path import mine
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ["README.md", "CONTRIBUTING.md", *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").glob("*.md"))]
 SMOKE = ("--budget", "smoke", "--seeds", "0")
-TARGETS = ("run", "test", "lint", "benchmark", "profile", "report", "docs", "clean")
+TARGETS = re.search(r"\.PHONY: (.*)", (ROOT / "Makefile").read_text(encoding="utf-8"))[1].split()  # type: ignore[index]
 
 
 def commands(page: str) -> list[str]:
     """The command lines of a page: indented by four, in fences, or between backquotes; comments cut off."""
     text = (ROOT / page).read_text(encoding="utf-8")
+    text = re.sub(r"\\\n\s*", "", text)  # a command over several lines
     lines = [line.strip() for line in text.splitlines() if line.startswith("    ")]
     lines += re.findall(r"`((?:python -m|make|pip|mkdocs) [^`]+)`", text)
     lines += [line.strip() for block in re.findall(r"```\w*\n(.*?)```", text, re.S) for line in block.splitlines()]

@@ -50,7 +50,7 @@ def test_network_is_closer_to_linear_than_rrr(layers: int, margin: float) -> Non
 def test_flow_codes_and_causal_model_recover_the_factors(layers: int, at_least: float) -> None:
     data = nonlinear_causal(seed=1, n_mixing_layers=layers)
     view, truth = data.train, data.eval
-    train, test, cpu = codes_of(MultiTaskRegressionNetwork(flow_steps=600), data)
+    train, test, cpu = codes_of(MultiTaskRegressionNetwork(flow_steps=600, learning_rate=5e-3), data)
     model = LinearCausalModel().fit(task_moments(train, view.sample, view.task, view.y, view.n_tasks))
     score = mcc(truth.z_train, model.encode(train), truth.z_test, model.encode(test))
     floor_train, floor_test, _ = codes_of(DiagonalisedReducedRankRegression(), data)
