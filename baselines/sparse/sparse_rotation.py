@@ -32,8 +32,8 @@ OBLIQUE_STARTS = 5
 class SparseRotation:
     """Codes (n, r) of mean 0 and variance 1; r is the rank of the network's codes, ``n_latents`` at most.
 
-    steps, batch, learning_rate   of ``mtlcm.regression_network.MultiTaskRegressionNetwork``; the rate is five times that
-                   of ``mtrn``: 400 steps are too few at the lower one (MCC 0.972 instead of 0.985 on sparse tasks)
+    steps, batch, learning_rate   of ``mtlcm.regression_network.MultiTaskRegressionNetwork``; the rate is five times
+                   that of ``mtrn``: 400 steps are too few at the lower one (MCC 0.972 instead of 0.985 on sparse tasks)
     restarts       rotations to begin with, the identity among them
     correlated     go on to the oblique map, which factors that are correlated need
 
