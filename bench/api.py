@@ -246,7 +246,7 @@ class DatasetInfo(Info):
     properties   which assumptions of theorems the data meet: {name: "yes", "nearly" or "no"}, or by parameters
                (``bench.assumptions``); what is missing is unknown
     testing    made to see that learners run, not to judge them: "all datasets" has it at the smoke budget alone
-    on_request   left out where all datasets are selected: it needs more than its name, such as a file of the user's
+    on_request   left out where all datasets are selected: it needs a file of the user's, or its cells take too long
     """
 
     provides: tuple[str, ...] = ()

@@ -39,6 +39,7 @@ Draw = Callable[[np.random.Generator, Float64], tuple[Images, NDArray[np.int64]]
     provides=("targets", "binary", "labels", "aux"),
     kind="image",
     budgets={"smoke": {"n": 400, "n_tasks": 10}, "paper": {"n": 50000}},
+    on_request=True,
 )
 @dataset(
     "sprites-shape",
@@ -57,6 +58,7 @@ Draw = Callable[[np.random.Generator, Float64], tuple[Images, NDArray[np.int64]]
     kind="image",
     defaults={"labels": "category"},
     budgets={"smoke": {"n": 400, "n_tasks": 10}, "paper": {"n": 50000}},
+    on_request=True,
 )
 @dataset(
     "sprites-held-out",
@@ -75,6 +77,7 @@ Draw = Callable[[np.random.Generator, Float64], tuple[Images, NDArray[np.int64]]
     kind="image",
     defaults={"held_out": True},
     budgets={"smoke": {"n": 400, "n_tasks": 10}, "paper": {"n": 50000}},
+    on_request=True,
 )
 def load_sprites(
     *,
@@ -144,6 +147,7 @@ def load_sprites(
     provides=("targets", "binary", "labels", "aux"),
     kind="image",
     budgets={"smoke": {"n": 400, "n_tasks": 10}, "paper": {"n": 50000}},
+    on_request=True,
 )
 def load_room(
     *,
@@ -179,6 +183,7 @@ def load_room(
     provides=("aux",),
     kind="image",
     budgets={"smoke": {"n": 400}, "paper": {"n": 50000}},
+    on_request=True,
 )
 def load_sprite_pairs(
     *, seed: int, n: int = 10_000, side: int = 32, n_changed: int | None = None, rho: float = 0.0

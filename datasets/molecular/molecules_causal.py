@@ -85,6 +85,7 @@ if TYPE_CHECKING:
     requires=("rdkit",),
     defaults={"library": "qm9", "n_latents": 4, "k": 2},
     budgets={"smoke": {"sigma_s": 0.5, "n_tasks": 40, "n_per_task": 50}},
+    on_request=True,
 )
 def molecules_causal(
     *,

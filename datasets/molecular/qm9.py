@@ -54,6 +54,7 @@ Split = Literal["random", "scaffold", "rarest-scaffold"]
     requires=("rdkit",),
     defaults={"inputs": "graph"},
     budgets={"smoke": {"rows": 500}, "paper": {"rows": None}},
+    on_request=True,
 )
 def qm9(
     *,

@@ -100,6 +100,7 @@ class Trials:
         "sizes-are-truth": "no",
     },
     budgets={"smoke": {"n": 1000, "steps": 8}, "paper": {"n": 100000}},
+    on_request=True,
 )
 def evidence(
     *,

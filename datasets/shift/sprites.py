@@ -31,6 +31,7 @@ HOSPITALS, SEEN = 5, 3
     provides=("targets", "binary"),
     kind="image",
     budgets={"smoke": {"n": 3000, "n_tasks": 10, "side": 16, "episodes": 4}, "paper": {"n": 50000}},
+    on_request=True,
 )
 @dataset(
     "shift-sprites-stain",
@@ -41,6 +42,7 @@ HOSPITALS, SEEN = 5, 3
     kind="image",
     defaults={"shift": "stain"},
     budgets={"smoke": {"n": 3000, "n_tasks": 10, "side": 16, "episodes": 4}, "paper": {"n": 50000}},
+    on_request=True,
 )
 def load_shift_sprites(
     *,
