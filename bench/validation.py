@@ -16,7 +16,7 @@ WORDS: dict[tuple[str, str], Sequence[str]] = {
     ("learner", "needs"): (*PARTS, "truth"),
     ("learner", "accepts"): KIND_NAMES,
     ("dataset", "provides"): PARTS,
-    ("metric", "needs"): ("truth", "task", "causal", "targets", "independent"),
+    ("metric", "needs"): ("truth", "task", "causal", "targets", "independent", "episodes", "spread"),
 }
 CHOICES: dict[tuple[str, str], Sequence[str]] = {
     ("learner", "guarantee"): GUARANTEES,
