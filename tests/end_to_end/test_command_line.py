@@ -94,7 +94,7 @@ def test_every_way_to_fail_costs_one_cell(bench: Run, tmp_path: Path) -> None:
     status = bench("status", "--out", "r")
     assert status.returncode == 1
     assert "timeout: not done after 30 s" in status.stdout
-    assert "- toy: toy-hangs" in status.stdout
+    assert "- toy · toy-hangs · seed 0" in status.stdout
 
     # the board of a plugin needs the plugin
     report = bench("report", "--out", "r", "--to", "board", "--plugin", TOY)
