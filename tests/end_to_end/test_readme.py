@@ -28,6 +28,7 @@ def commands(page: str) -> list[str]:
     lines = [line.strip() for line in text.splitlines() if line.startswith("    ")]
     lines += re.findall(r"`((?:python -m|make|pip|mkdocs) [^`]+)`", text)
     lines += [line.strip() for block in re.findall(r"```\w*\n(.*?)```", text, re.S) for line in block.splitlines()]
+    lines = [part for line in lines for part in line.split(" && ") if "…" not in line]
     lines = [re.sub(r"\s+(#.*|&)$", "", line) for line in lines]  # comments, and what runs a command beside others
     return list(dict.fromkeys(line for line in lines if re.match(r"(python|make|pip|git|mkdocs) ", line)))
 
