@@ -2,7 +2,8 @@
 
 Vafidis, Bhargava and Rangel (2024, arXiv 2407.11249): a network that answers enough linear classifications of hidden
 factors at best must hold, at its last layer, the posterior's log odds of them all; and where the boundaries' normals
-span the space, a linear map of these gives the factors.
+span the space, a linear map of these gives the factors. The log odds of all tasks then vary along d directions in the
+main, which are the codes here; the paper probes the whole state.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from bench.toolkit.rows import prepare
 from bench.toolkit.task_batches import tasks_in_words
 from bench.toolkit.training import Batch, TrainingOptions, train
 
+Codes = Literal["answers", "state"]
+CODES: tuple[Codes, ...] = ("answers", "state")
 Answer = Literal["last", "every-step", "paper"]
 ANSWERS: tuple[Answer, ...] = ("last", "every-step", "paper")
 _UNDECIDED = 0.5
@@ -31,7 +34,7 @@ _MOST_TARGETS = 200_000_000  # values of the dense table of targets: 0.8 GB of f
 
 @learner(
     "rnn",
-    summary="ReLU recurrent network on all tasks at once, its last state as the code",
+    summary="ReLU recurrent network on all tasks at once; the directions in which its answers vary most as codes",
     paper="Vafidis, Bhargava, Rangel 2024, arXiv 2407.11249",
     guarantee="linear",
     assumptions="T >= d tasks whose boundaries' normals span the factors, isotropic noise, optimal answers",
@@ -69,8 +72,9 @@ _MOST_TARGETS = 200_000_000  # values of the dense table of targets: 0.8 GB of f
 )
 @dataclass(kw_only=True, eq=False)
 class EvidenceAggregation:
-    """Codes (n, hidden): the state after the last step, of which the tasks' logits are an affine map.
+    """Codes (n, n_latents): principal components of the tasks' logits, which are an affine map of the last state.
 
+    codes           "answers" for these; "state" for the whole last state (n, hidden), which the paper reads
     architecture    "rnn", "lstm" or "transformer" (``bench.toolkit.encoders.sequence``)
     answer          where answers are asked for: after the "last" step; after "every-step", the target being the same at
                     each; or as in the "paper", where before the last step the target is that of the undecided, ½ (0 for
@@ -84,6 +88,7 @@ class EvidenceAggregation:
     """
 
     architecture: Architecture = "rnn"
+    codes: Codes = "answers"
     answer: Answer = "last"
     steps: int = 1200
     batch_size: int = 256
@@ -93,6 +98,8 @@ class EvidenceAggregation:
     def fit(self, view: TrainView, *, seed: int, device: str, progress: Progress) -> Self:
         if self.answer not in ANSWERS:
             raise ValueError(f"answer={self.answer!r}: choose {', '.join(ANSWERS)}")
+        if self.codes not in CODES:
+            raise ValueError(f"codes={self.codes!r}: choose {', '.join(CODES)}")
         self.inputs_ = prepare(view)
         table = target_table(view)
         binary = view.target_type == "binary"
@@ -126,12 +133,19 @@ class EvidenceAggregation:
         data = {"x": self.inputs_(view.x), "y": torch.from_numpy(table)}
         result = train(network, loss, data, seeds=[seed], options=options, progress=progress, device=device)
         self.history_ = result.history()
+        if self.codes == "answers":
+            logits = encode_rows(network, data["x"], device=device)
+            self.mean_ = logits.mean(axis=0)
+            _, vectors = np.linalg.eigh(np.cov(logits.T, bias=True).reshape(len(self.mean_), -1))
+            self.components_ = vectors[:, ::-1][:, : view.n_latents]
         return self
 
     def encode(self, x: Any, aux: Any = None) -> Float64:
-        """Codes (n, hidden) float64 of sequences, which may be shorter than those of the training."""
-        device = next(self.network_.parameters()).device
-        return encode_rows(self.network_.last_state, self.inputs_(x), device=device)
+        """Codes float64 of sequences, which may be shorter than those of the training."""
+        rows, device = self.inputs_(x), next(self.network_.parameters()).device
+        if self.codes == "state":
+            return encode_rows(self.network_.last_state, rows, device=device)
+        return (encode_rows(self.network_, rows, device=device) - self.mean_) @ self.components_
 
 
 def target_table(view: TrainView) -> np.ndarray[Any, np.dtype[np.float32]]:

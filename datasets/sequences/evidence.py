@@ -128,7 +128,7 @@ def evidence(
     steps         readings in a trial
     n             training trials; a quarter as many more are held out
     encoder_out   outputs of the frozen encoder; None for 2d + 1, at which a generic map is injective (Whitney)
-    encoder_draws   random networks to choose it from, the least linear of the better conditioned half
+    encoder_draws   random networks to choose it from, the least linear of the half that distorts less
                   (``frozen.choose_encoder``); 1 for the paper's
     boundaries    "linear": hyperplanes through the origin, at even angles (i + ½)π/N where d = 2, else with random
                   normals; "product": |x_a x_b| against evenly spaced quantiles of it, for the pairs of factors in

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.spatial.distance import pdist
 
 from .posterior import Array
 
 _PROBES = 500
 _RANGE = 1.0
-"""Readings at which conditioning is judged lie in [−1, 1]^d: factors and two or three deviations of the noise."""
+"""Readings at which distortion is judged lie in [−1, 1]^d: factors and two or three deviations of the noise."""
 
 
 class FrozenEncoder:
@@ -46,18 +47,25 @@ class FrozenEncoder:
 
 
 def choose_encoder(d: int, p: int, draws: int, rng: np.random.Generator) -> FrozenEncoder:
-    """Of ``draws`` random networks the least linear of that half whose worst condition number is smaller.
+    """Of ``draws`` random networks the least linear of that half which distorts distances less.
 
     Linearity is the R² of factors on [−½, ½]^d given a linear map of the noiseless outputs. Most draws of so narrow a
-    network are nearly linear, so that averaging over time and a linear map would do; a badly conditioned one hides
-    factors behind the noise.
+    network are nearly linear, so that averaging over time and a linear map would do; one that brings distant readings
+    close together is hardly injective, and hides factors behind the noise.
     """
     encoders = [FrozenEncoder(d, p, rng) for _ in range(draws)]
     factors = rng.uniform(-0.5, 0.5, (_PROBES, d))
     readings = rng.uniform(-_RANGE, _RANGE, (_PROBES, d))
-    worst = np.array([encoder.condition_numbers(readings).max() for encoder in encoders])
-    kept = np.argsort(worst, kind="stable")[: (draws + 1) // 2]
+    distortions = [distortion(encoder, readings) for encoder in encoders]
+    kept = np.argsort(distortions, kind="stable")[: (draws + 1) // 2]
     return encoders[min(kept, key=lambda k: _linearity(encoders[k], factors))]
+
+
+def distortion(encoder: FrozenEncoder, readings: Array) -> float:
+    """Largest over smallest factor by which the distance of two of the readings (n, d) changes; infinite at 0."""
+    stretch = pdist(encoder(readings)) / pdist(readings)
+    least = float(stretch.min())
+    return float(stretch.max()) / least if least > 0 else np.inf
 
 
 def _linearity(encoder: FrozenEncoder, factors: Array) -> float:

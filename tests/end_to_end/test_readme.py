@@ -23,11 +23,13 @@ TARGETS = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-
 
 def commands(page: str) -> list[str]:
     """The command lines of a page: indented by four, in fences, or between backquotes; comments cut off."""
-    text = re.sub(r"\s*\\\n\s*", " ", (ROOT / page).read_text(encoding="utf-8"))  # continued lines
+    text = (ROOT / page).read_text(encoding="utf-8")
+    text = re.sub(r"\\\n\s*", "", text)  # a command over several lines
     lines = [line.strip() for line in text.splitlines() if line.startswith("    ")]
     lines += re.findall(r"`((?:python -m|make|pip|mkdocs) [^`]+)`", text)
     lines += [line.strip() for block in re.findall(r"```\w*\n(.*?)```", text, re.S) for line in block.splitlines()]
-    lines = [re.sub(r"\s+#.*$", "", line) for line in lines]
+    lines = [part for line in lines for part in line.split(" && ") if "…" not in line]
+    lines = [re.sub(r"\s+(#.*|&)$", "", line) for line in lines]  # comments, and what runs a command beside others
     return list(dict.fromkeys(line for line in lines if re.match(r"(python|make|pip|git|mkdocs) ", line)))
 
 

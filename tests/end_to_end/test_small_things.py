@@ -54,7 +54,7 @@ def test_limits_are_numbers_above_zero(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("report", "--out", ROOT / "README.md"), "README.md' holds no records (line 1: "),
+        (("report", "--out", ROOT / "README.md"), "README.md' holds no record: it is a results folder"),
         (("report", "--out", "r", "--to", ROOT / "README.md"), "README.md' is a file; name a folder"),
         (("score", ROOT / "README.md"), "is no npz file of plain arrays"),
         (("list", "mtlmc"), "unknown learner, dataset or metric 'mtlmc'; did you mean mtlcm"),

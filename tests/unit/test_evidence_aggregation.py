@@ -32,10 +32,19 @@ def test_codes_follow_from_the_seed_alone(view: TrainView, architecture: str, an
 
     before = torch.random.get_rng_state()
     one = codes(1)
-    assert one.shape == (300, 16)
+    assert one.shape == (300, 2)
     np.testing.assert_array_equal(one, codes(1))
     assert not np.allclose(one, codes(2))
     assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_codes_are_a_linear_map_of_the_state(view: TrainView) -> None:
+    answers = EvidenceAggregation(steps=20, hidden=8).fit(view, seed=0, device="cpu", progress=silent).encode(view.x)
+    state = EvidenceAggregation(steps=20, hidden=8, codes="state").fit(view, seed=0, device="cpu", progress=silent)
+    design = np.column_stack([state.encode(view.x), np.ones(300)])
+    residual = answers - design @ np.linalg.lstsq(design, answers, rcond=None)[0]
+    assert np.abs(residual).max() < 1e-3 * np.abs(answers).max()
+    np.testing.assert_allclose(np.cov(answers.T)[0, 1], 0.0, atol=1e-6 * answers.var())
 
 
 def test_the_loss_on_held_out_answers_falls(view: TrainView) -> None:
@@ -46,7 +55,7 @@ def test_the_loss_on_held_out_answers_falls(view: TrainView) -> None:
 
 
 def test_shorter_sequences_are_read_too(view: TrainView) -> None:
-    learner = EvidenceAggregation(steps=4, hidden=8).fit(view, seed=0, device="cpu", progress=silent)
+    learner = EvidenceAggregation(steps=4, hidden=8, codes="state").fit(view, seed=0, device="cpu", progress=silent)
     cut = replace(view.x, values=view.x.values[:, :3])
     changed = view.x.values.copy()
     changed[:, 3:] = 0
@@ -81,6 +90,8 @@ def test_what_cannot_be_learned_from_is_refused_in_words(view: TrainView) -> Non
         target_table(replace(view, y=np.full_like(view.y, np.nan)))
     with pytest.raises(ValueError, match="answer='never'"):
         EvidenceAggregation(answer="never").fit(view, seed=0, device="cpu", progress=silent)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="codes='all'"):
+        EvidenceAggregation(codes="all").fit(view, seed=0, device="cpu", progress=silent)  # type: ignore[arg-type]
     wide = replace(view, x=replace(view.x, values=np.zeros((300, 700, 5), dtype=np.float32)))
     with pytest.raises(NotApplicable, match="3500 columns"):
         Flattened().fit(wide, seed=0, device="cpu", progress=silent)
