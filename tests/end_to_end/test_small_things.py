@@ -212,7 +212,7 @@ def test_a_quick_reproduction_shows_its_own_size_and_leaves_no_file(bench: Run, 
     assert sorted(path.name for path in (tmp_path / "r").iterdir()) == [
         "codes",
         "index.jsonl",
-        "plan.json",
+        "plan",
         "runs",
         "store.json",
     ]
