@@ -219,7 +219,7 @@ class LearnerInfo(Info):
     """guarantee     what the theory identifies, given its assumptions
     assumptions   those assumptions, in words
     assumes       the same as names of ``bench.assumptions.VOCABULARY``
-    needs         parts of the TrainView it cannot do without: "targets", "aux", "labels", "binary";
+    needs         parts of the TrainView it cannot do without: "targets", "aux", "labels", "binary", "pairs";
                   alternatives as "labels|aux"
     accepts       the kinds of x it takes
     aux_at_test   does the auxiliary variable reach the encoder at test time?
@@ -239,7 +239,8 @@ class LearnerInfo(Info):
 
 @dataclass(frozen=True)
 class DatasetInfo(Info):
-    """provides   parts of the TrainView it has: "targets", "aux", "labels", "binary"
+    """provides   parts of the TrainView it has: "targets", "aux", "labels", "binary", and "pairs" where the auxiliary
+               variable names two samples each
     kind       kind of x
     truth      are the true latents known?
     source     name of the downloadable files it reads (``bench.run.sources``), or ""

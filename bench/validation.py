@@ -11,12 +11,12 @@ from bench.api import BUDGETS, GUARANTEES, KIND_NAMES
 from bench.errors import unknown
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,79}")
-PARTS = ("targets", "aux", "labels", "binary")
+PARTS = ("targets", "aux", "labels", "binary", "pairs")
 WORDS: dict[tuple[str, str], Sequence[str]] = {
     ("learner", "needs"): (*PARTS, "truth"),
     ("learner", "accepts"): KIND_NAMES,
     ("dataset", "provides"): PARTS,
-    ("metric", "needs"): ("truth", "task", "causal", "targets", "independent", "centre", "spread", "episodes"),
+    ("metric", "needs"): ("truth", "task", "causal", "targets", "independent", "spread", "episodes", "centre"),
 }
 CHOICES: dict[tuple[str, str], Sequence[str]] = {
     ("learner", "guarantee"): GUARANTEES,
@@ -27,7 +27,7 @@ CHOICES: dict[tuple[str, str], Sequence[str]] = {
 }
 LISTS = ("needs", "accepts", "provides", "requires", "effort")
 TEXTS = ("paper", "summary", "assumptions", "source", "range")
-FLAGS = ("aux_at_test", "reference", "truth", "testing")
+FLAGS = ("aux_at_test", "reference", "truth", "testing", "on_request")
 
 
 def check_metadata(decorator: str, positional: Sequence[Any], named: Mapping[str, Any]) -> None:

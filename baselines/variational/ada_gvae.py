@@ -70,7 +70,7 @@ def shared_average(
     guarantee="none",
     assumptions="pairs differ in few factors, how many is the same for all pairs or known; every factor differs alone"
     " in some (the theorem's case; the adaptive estimate itself has no proof)",
-    needs=("aux",),
+    needs=("pairs",),
     effort=("steps",),
     defaults={"full_covariance": False},
     budgets={"smoke": {"steps": 120}, "paper": {"steps": 12000, "batch_size": 256}},

@@ -13,8 +13,8 @@ from bench.report.leaderboard import read_consistency
 
 
 def main(options: argparse.Namespace) -> int:
-    """Print the comparison of two learners from the stored records, or from the published ones on a fresh checkout."""
-    records, source = stored_or_published(options.out)
+    """Print the comparison of two learners from the stored records, or from the published ones where it was not run."""
+    records, source = stored_or_published(options.out, {options.a, options.b})
     found = discover(options.plugin)
     consistency = read_consistency(records, source, found)
     emit(comparison(records, found, consistency, options.a, options.b, metric=options.metric))

@@ -6,7 +6,7 @@ import argparse
 import csv
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +41,25 @@ def main(options: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def stored_or_published(out: str) -> tuple[list[Record], str | Path]:
-    """The records of a results folder or file; where the default folder was never written, the published ones."""
-    if out == DEFAULT_OUT and not (Path(out) / "store.json").exists() and RECORDS.exists():
-        print(f"no results in '{out}' yet: these are the published records ({RECORDS.name})", file=sys.stderr)
-        return published_records(), RECORDS
+def stored_or_published(out: str, learners: Collection[str] = ()) -> tuple[list[Record], str | Path]:
+    """The records of a results folder or file; the published ones where the default folder was never written.
+
+    learners   with these, also where that folder lacks one of them and the published records have them all
+    """
+    if out == DEFAULT_OUT and RECORDS.exists():
+        if not (Path(out) / "store.json").exists():
+            print(f"no results in '{out}' yet: these are the published records ({RECORDS.name})", file=sys.stderr)
+            return published_records(), RECORDS
+        own = read_records(out)
+        if set(learners) - _learners(own) and not set(learners) - _learners(published_records()):
+            print(f"'{out}' lacks one of them: these are the published records ({RECORDS.name})", file=sys.stderr)
+            return published_records(), RECORDS
+        return own, out
     return read_records(out), out
+
+
+def _learners(records: list[Record]) -> set[str]:
+    return {record["spec"]["learner"] for record in records}
 
 
 def _beside(own: list[Record], found: Registry) -> list[Record]:

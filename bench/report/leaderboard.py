@@ -35,7 +35,8 @@ def write_leaderboard(source: str | Path, to: str | Path | None = None, plugin_f
     """
     from bench.report.html import page
 
-    records = read_records(source)
+    # in one order, whatever folder or file they come from
+    records = sorted(read_records(source), key=lambda record: RunSpec.from_dict(record["spec"]).canonical())
     if not records:
         raise UsageError(f"'{source}' has no records; run `python -m bench run --all --out {source}` first")
     found = discover(plugin_files)

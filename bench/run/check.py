@@ -25,6 +25,7 @@ def small_data(
     seed: int = 0,
     *,
     binary: bool = False,
+    pairs: bool = False,
     n_tasks: int = 12,
     n_per_task: int = 30,
     d: int = 3,
@@ -33,7 +34,7 @@ def small_data(
     """A small linear problem that has everything: targets, auxiliary variable and labels (one task a sample).
 
     Returns Data with 8-dimensional x and d latent factors, each task driven by some of them. With the kind "sequence"
-    the eight values come in two steps of four.
+    the eight values come in two steps of four; with ``pairs`` the auxiliary variable names two samples each.
     """
     import numpy as np
 
@@ -58,6 +59,7 @@ def small_data(
         )
 
     x, z, y, task = draw()
+    aux = np.arange(len(task)) // 2 if pairs else task
     x_test, z_test, y_test, task_test = draw()
     train = TrainView(
         x=x,
@@ -66,13 +68,13 @@ def small_data(
         y=y,
         n_tasks=n_tasks,
         n_latents=d,
-        aux=task,
+        aux=aux,
         labels=task,
         target_type="binary" if binary else "continuous",
     )
     truth = EvalView(
         x_test=x_test,
-        aux_test=task_test,
+        aux_test=aux[: len(task_test)] if pairs else task_test,
         sample_test=np.arange(len(x_test)),
         task_test=task_test,
         y_test=y_test,
@@ -87,11 +89,16 @@ def small_kind(info: LearnerInfo) -> Kind:
     return "sequence" if tuple(info.accepts) == ("sequence",) else "vector"
 
 
+def small_data_for(info: LearnerInfo, seed: int = 0) -> Data:
+    """Small data that have what the learner needs."""
+    return small_data(seed, binary="binary" in info.needs, pairs="pairs" in info.needs, kind=small_kind(info))
+
+
 def check_learner(info: LearnerInfo, budget: str = "smoke") -> Iterator[Finding]:
     """Try a learner on small data; yields a Finding for each promise. Stops where going on makes no sense."""
     import numpy as np
 
-    data = small_data(binary="binary" in info.needs, kind=small_kind(info))
+    data = small_data_for(info)
     view = data.train
     try:
         parameters = registry.parameters(info) | dict(info.budgets.get(budget, {}))

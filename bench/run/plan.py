@@ -20,6 +20,7 @@ NEED_WORDS = {
     "aux": "an auxiliary variable",
     "labels": "class labels",
     "binary": "binary targets",
+    "pairs": "pairs of samples",
     "truth": "the true latents",
 }
 MOST_SEEDS = 1_000_000

@@ -180,7 +180,7 @@ def load_room(
     properties={"injective-mixing": "yes", "linear-mixing": "no", "instance-views": "no"},
     paper="Locatello et al. 2020, ICML: pairs that share factors",
     summary="pairs of sprites that share some factors, which ones nobody says; the pair is the auxiliary variable",
-    provides=("aux",),
+    provides=("aux", "pairs"),
     kind="image",
     budgets={"smoke": {"n": 400}, "paper": {"n": 50000}},
     on_request=True,

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.report.reproduction import settings
 from tests.conftest import ROOT, Run
 
 TOY = ROOT / "tests" / "end_to_end" / "plugins" / "toy.py"
@@ -93,7 +94,7 @@ def test_every_way_to_fail_costs_one_cell(bench: Run, tmp_path: Path) -> None:
     status = bench("status", "--out", "r")
     assert status.returncode == 1
     assert "timeout: not done after 30 s" in status.stdout
-    assert "  toy · toy-hangs" in status.stdout
+    assert "- toy · toy-hangs · seed 0" in status.stdout
 
     # the board of a plugin needs the plugin
     report = bench("report", "--out", "r", "--to", "board", "--plugin", TOY)
@@ -225,9 +226,9 @@ def test_reproduce_prints_and_stores_its_table(bench: Run, tmp_path: Path) -> No
     """Settings that share their small cells run them once; a quick run judges nothing and says so."""
     done = bench("reproduce", "--learner", "mtlcm", "--quick", "--out", "r", "--to", "board")
     assert done.returncode == 0, done.stderr
-    assert "10 cells: 10 to run" in done.stdout
+    assert "5 cells: 5 to run" in done.stdout
     rows = [line for line in done.stdout.splitlines() if "| mtlcm " in line]
-    assert len(rows) == 5
+    assert len(rows) == len([one for one in settings() if one.learner == "mtlcm"]) > 1
     assert all("not judged" in row for row in rows)
     assert "Quick run" in done.stdout
     assert bench("reproduce", "--learner", "nobody", "--out", "r").returncode == 2

@@ -18,16 +18,18 @@ from tests.end_to_end.test_strangers_path import mine
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ["README.md", "CONTRIBUTING.md", *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").glob("*.md"))]
 SMOKE = ("--budget", "smoke", "--seeds", "0")
-TARGETS = ("run", "test", "lint", "benchmark", "profile", "report", "docs", "clean")
+TARGETS = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
 
 
 def commands(page: str) -> list[str]:
     """The command lines of a page: indented by four, in fences, or between backquotes; comments cut off."""
     text = (ROOT / page).read_text(encoding="utf-8")
+    text = re.sub(r"\\\n\s*", "", text)  # a command over several lines
     lines = [line.strip() for line in text.splitlines() if line.startswith("    ")]
     lines += re.findall(r"`((?:python -m|make|pip|mkdocs) [^`]+)`", text)
     lines += [line.strip() for block in re.findall(r"```\w*\n(.*?)```", text, re.S) for line in block.splitlines()]
-    lines = [re.sub(r"\s+#.*$", "", line) for line in lines]
+    lines = [part for line in lines for part in line.split(" && ") if "…" not in line]
+    lines = [re.sub(r"\s+(#.*|&)$", "", line) for line in lines]  # comments, and what runs a command beside others
     return list(dict.fromkeys(line for line in lines if re.match(r"(python|make|pip|git|mkdocs) ", line)))
 
 
@@ -84,6 +86,8 @@ def small(words: list[str]) -> list[str]:
     return words
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(1800)  # two dozen commands, each a process of its own
 def test_every_command_of_the_readme_runs(tmp_path: Path) -> None:
     """In the order of the page, in one folder, as a reader would; small."""
     mine(tmp_path)
@@ -103,7 +107,6 @@ def test_every_command_of_the_readme_runs(tmp_path: Path) -> None:
             text=True,
             timeout=600,
         )
-        # compare and show --with published may find nothing on the boards of a smoke run: usage, not a crash
         assert done.returncode == 0, f"{command} -> {' '.join(words)}\n{done.stdout}{done.stderr}"
         assert "Traceback" not in done.stdout + done.stderr
         ran += 1

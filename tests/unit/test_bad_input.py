@@ -13,7 +13,11 @@ from bench.api import LearnerInfo, NotApplicable, TrainView
 from bench.run.check import small_data
 
 FOUND = registry.discover()
-LEARNERS = [name for name, info in FOUND.learners.items() if "truth" not in info.needs]
+LEARNERS = [
+    name
+    for name, info in FOUND.learners.items()
+    if "vector" in info.accepts and not {"truth", "pairs"} & set(info.needs)
+]
 ONE_TASK_IS_ENOUGH = {"single-task-regression"}
 
 

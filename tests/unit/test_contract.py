@@ -7,7 +7,7 @@ import pytest
 
 from bench import registry
 from bench.api import Data, LearnerInfo
-from bench.run.check import check_learner, small_data, small_kind
+from bench.run.check import check_learner, small_data, small_data_for
 from bench.run.learning import Inputs, Learning, Work
 
 FOUND = registry.discover()
@@ -37,7 +37,7 @@ def codes_of(info: LearnerInfo, data: Data) -> list[np.ndarray]:
 @pytest.mark.parametrize("name", LEARNERS)
 def test_scrambled_latents_change_no_code(name: str) -> None:
     info = FOUND.learners[name]
-    data = small_data(binary="binary" in info.needs, kind=small_kind(info))
+    data = small_data_for(info)
     rng = np.random.default_rng(1)
     truth = data.eval
     assert truth.z_train is not None

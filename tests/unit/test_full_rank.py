@@ -9,7 +9,11 @@ from bench.api import TrainView
 from bench.run.check import small_data
 
 FOUND = registry.discover()
-LEARNERS = [name for name, info in FOUND.learners.items() if "truth" not in info.needs]
+LEARNERS = [
+    name
+    for name, info in FOUND.learners.items()
+    if "vector" in info.accepts and not {"truth", "pairs"} & set(info.needs)
+]
 
 
 def silent(fraction: float, message: str = "") -> None:

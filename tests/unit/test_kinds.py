@@ -17,9 +17,9 @@ from bench.toolkit.rows import prepare
 
 ROOT = Path(__file__).resolve().parents[2]
 FOUND = registry.discover()
-LEARNERS = [name for name, info in FOUND.learners.items() if "truth" not in info.needs]
+LEARNERS = [name for name, info in FOUND.learners.items() if not {"truth", "pairs"} & set(info.needs)]
 TINY = ["tiny-images", "tiny-sequences", "tiny-graphs"]
-DECLINED = {"vae", "beta-vae", "ivae", "ivae-blind", "icarl"}
+DECLINED = {"vae", "beta-vae", "ivae", "ivae-blind", "icarl", "beta-tcvae"}
 """Learners with a decoder: graphs have none."""
 OF_SEQUENCES = {"rnn", "lstm", "transformer", "flattened"}
 
