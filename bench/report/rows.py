@@ -20,6 +20,7 @@ from bench.report.paired import cell_scores, mean_interval
 from bench.report.reproducing import usual_params
 from bench.report.theorems import NO_THEOREM, Theorem, theorem
 from bench.run.store import Record
+from bench.statistics.convergence import judged
 from bench.statistics.intervals import Interval
 
 CRITERION = {"permutation+scaling": "mcc", "block": "block_mcc", "linear": "linear_r2", "none": "mcc"}
@@ -157,9 +158,10 @@ def boards(
     """The boards of all records, rows sorted: by guarantee, then score; references after, failures last.
 
     Records of learners or datasets that are no longer known, and of older versions of a learner, are left out.
+    Whether a cell converged is judged by its shorter runs too, where there are any.
     """
     groups: dict[str, list[Record]] = {}
-    for record in records:
+    for record in judged(records):
         spec = record["spec"]
         known = spec["dataset"] in found.datasets and spec["learner"] in found.learners
         if known and spec["budget"] in BUDGETS:  # runs of `reproduce` have a table of their own

@@ -4,8 +4,8 @@ A learner says in ``history_``: ``validation_curve`` (losses at the evaluated st
 (taken), ``best_step`` (whose state was kept) and, where the steps are not evenly spaced, ``evaluated_at``. A single run
 is judged by ``from_history``, two runs of different length by ``from_doubling``.
 
-The loss is measured on the scale of what training gained at all: ``TOLERANCE`` times the fall from the first evaluation
-to the best one. A rule in the units of the loss would need another number for every learner.
+What a doubling of the training gained is held against what the doubling before it had gained. That knows no units, and
+no scale that the first steps set: losses that are annealed start hundreds of nats too high.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-TOLERANCE = 0.005
-"""Part of the whole fall of the loss that the second half of the training, or twice the training, may still gain."""
+TOLERANCE = 0.05
+"""Part of the gain of one doubling of the training that the next doubling may still gain."""
 
 PATIENCE = 0.2
 """Part of the training after the best state that shows that waiting longer would not have helped."""
@@ -36,40 +36,49 @@ def from_history(history: Mapping[str, Any] | None) -> Verdict:
     """Judge one run by its own curve.
 
     Converged where the best state came before the last ``PATIENCE`` of the steps, or where the second half of the
-    training lowered the best loss by at most ``TOLERANCE`` of its whole fall. A learner may state ``converged`` itself,
-    with ``converged_reason``.
+    training lowered the best loss by at most ``TOLERANCE`` of what its second quarter did. A learner may state
+    ``converged`` itself, with ``converged_reason``.
     """
     history = history or {}
     if isinstance(history.get("converged"), bool):
         return Verdict(history["converged"], str(history.get("converged_reason", "as the learner itself says")))
-    curve = [float(v) for v in history.get("validation_curve") or [] if isinstance(v, int | float) and math.isfinite(v)]
+    curve = _curve(history)
     steps, best = history.get("steps"), history.get("best_step")
     if len(curve) < 4 or not isinstance(steps, int) or not isinstance(best, int) or steps <= 0:
         return Verdict(None, "no validation curve")
     at = _evaluated_at(history, len(curve), steps)
     if best <= (1 - PATIENCE) * steps:
         return Verdict(True, f"best state at step {best} of {steps}, none better after it")
-    first_half = [value for value, step in zip(curve, at, strict=True) if step <= steps / 2]
-    if not first_half:
-        return Verdict(None, "no validation loss in the first half of the training")
-    lowest = min(curve)
-    fall, gain = curve[0] - lowest, min(first_half) - lowest
-    if gain <= TOLERANCE * fall:
-        return Verdict(True, f"the second half lowered the validation loss by {gain:.3g} of {fall:.3g}")
-    return Verdict(False, f"the second half still lowered the validation loss by {gain:.3g} of {fall:.3g}")
+    quarter, half, whole = (_lowest(curve, at, part * steps) for part in (0.25, 0.5, 1.0))
+    if quarter is None or half is None or whole is None:
+        return Verdict(None, "no validation loss in the first quarter of the training")
+    return _compared(quarter - half, half - whole, "the second half")
 
 
 def from_doubling(half: Mapping[str, Any], full: Mapping[str, Any]) -> Verdict:
     """Judge a run by one of at most half its length on the same seeds: did doubling the training still pay?"""
-    losses = [history.get("validation_loss") for history in (half, full)]
-    curve = [float(v) for v in half.get("validation_curve") or [] if isinstance(v, int | float)]
-    if not all(isinstance(loss, int | float) and math.isfinite(loss) for loss in losses) or not curve:
+    before, after = _best_loss(half), _best_loss(full)
+    curve = _curve(half)
+    if before is None or after is None or not curve:
         return Verdict(None, "no validation loss at half the training")
-    before, after = (float(loss) for loss in losses if loss is not None)
-    fall, gain = curve[0] - min(before, after), before - after
-    if gain <= TOLERANCE * fall:
-        return Verdict(True, f"doubling the training lowered the validation loss by {max(gain, 0.0):.3g} of {fall:.3g}")
-    return Verdict(False, f"doubling the training still lowered the validation loss by {gain:.3g} of {fall:.3g}")
+    steps = half.get("steps")
+    at = _evaluated_at(half, len(curve), steps) if isinstance(steps, int) and steps > 0 else ()
+    middle = _lowest(curve, at, 0.5 * steps) if at and isinstance(steps, int) else None
+    if middle is None:
+        return Verdict(None, "no validation loss in the first half of the shorter training")
+    return _compared(middle - before, before - after, "training longer")
+
+
+def _compared(gain_before: float, gain: float, what: str) -> Verdict:
+    """Did the later gain stay within ``TOLERANCE`` of the one before it?"""
+    words = f"lowered the validation loss by {max(gain, 0.0):.3g}, the doubling before by {max(gain_before, 0.0):.3g}"
+    if gain <= TOLERANCE * max(gain_before, 0.0):
+        return Verdict(True, f"{what} {words}")
+    return Verdict(False, f"{what} still {words}")
+
+
+def _lowest(curve: Sequence[float], at: Sequence[float], until: float) -> float | None:
+    return min((value for value, step in zip(curve, at, strict=True) if step <= until), default=None)
 
 
 def judged(records: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -86,7 +95,7 @@ def judged(records: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     for runs in by_cell.values():
         runs.sort(key=lambda record: record["spec"].get("effort", 1.0))
         for number, record in enumerate(runs):
-            verdict = from_history(record.get("history"))
+            verdict = _own(record)
             if verdict.converged is not True:
                 effort = record["spec"].get("effort", 1.0)
                 shorter = [run for run in runs[:number] if run["spec"].get("effort", 1.0) <= effort / 2]
@@ -95,6 +104,27 @@ def judged(records: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
                     verdict = doubled if doubled.converged is not None else verdict
             record["converged"], record["converged_reason"] = verdict.converged, verdict.reason
     return made
+
+
+def _curve(history: Mapping[str, Any]) -> list[float]:
+    values = history.get("validation_curve") or []
+    return [float(v) for v in values if isinstance(v, int | float) and math.isfinite(v)]
+
+
+def _best_loss(history: Mapping[str, Any]) -> float | None:
+    """The loss of the state that was kept: as stated, else the lowest of the curve."""
+    loss = history.get("validation_loss")
+    if isinstance(loss, int | float) and math.isfinite(loss):
+        return float(loss)
+    return min(_curve(history), default=None)
+
+
+def _own(record: Mapping[str, Any]) -> Verdict:
+    """By the record's curve; where it has none, what it says of itself."""
+    verdict = from_history(record.get("history"))
+    if verdict.converged is None and record.get("converged") is not None:
+        return Verdict(record["converged"], str(record.get("converged_reason", "")))
+    return verdict
 
 
 def _evaluated_at(history: Mapping[str, Any], n: int, steps: int) -> Sequence[float]:

@@ -9,9 +9,12 @@ from hypothesis import strategies as st
 from bench.api import LearnerInfo
 from bench.errors import UsageError
 from bench.registry import discover
+from bench.report.rows import boards
 from bench.run.effort import parse_efforts, scaled
 from bench.run.plan import Selection, plan
 from bench.statistics.convergence import from_doubling, from_history, judged
+from tests.unit.test_report import FOUND
+from tests.unit.test_report import record as report_record
 
 
 def curve(loss: list[float], best: int | None = None, steps: int = 100) -> dict:
@@ -69,10 +72,17 @@ def test_the_rule_knows_no_units(loss: list[float], factor: float, shift: float)
     plain = from_history(curve(grid)).converged
     best = curve(grid)["best_step"]
     moved = from_history(curve([factor * value + shift for value in grid], best=best)).converged
-    fall = grid[0] - min(grid)
-    gain = min(grid[: len(grid) // 2]) - min(grid)
-    if abs(gain - 0.005 * fall) > 1e-6 * (1 + abs(fall) + max(map(abs, grid))):
+    quarter, half, whole = (min(grid[: max(1, int(part * len(grid)))]) for part in (0.25, 0.5, 1.0))
+    if abs((half - whole) - 0.05 * (quarter - half)) > 1e-6 * (1 + max(map(abs, grid))):
         assert plain == moved
+
+
+def test_the_height_of_the_first_loss_decides_nothing() -> None:
+    """Annealed losses start anywhere: a run that still gains must not pass for it."""
+    gaining = [5.0, 4.9, 4.8, 4.7, 4.6, 4.5, 4.4, 4.3]
+    assert from_history(curve(gaining)).converged is False
+    assert from_history(curve([1e6, *gaining[1:]])).converged is False
+    assert from_doubling(curve([1e6, *gaining[1:]]), curve([4.3, 4.2, 4.1, 4.0])).converged is False
 
 
 def test_twice_the_training_is_the_better_judge() -> None:
@@ -81,6 +91,8 @@ def test_twice_the_training_is_the_better_judge() -> None:
     assert from_doubling(short, long).converged is True
     assert from_doubling(short, curve([2.0, 1.0, 0.6, 0.5])).converged is False
     assert from_doubling({}, long).converged is None
+    unstated = {name: value for name, value in long.items() if name != "validation_loss"}
+    assert from_doubling(short, unstated).converged is True, "the curve says it too"
     spec = {"learner": "l", "dataset": "d", "repetition": 0}
     records = [
         {"spec": {**spec, "effort": effort}, "status": "ok", "history": history}
@@ -88,3 +100,16 @@ def test_twice_the_training_is_the_better_judge() -> None:
     ]
     verdicts = {record["spec"]["effort"]: record["converged"] for record in judged(records)}
     assert verdicts == {1.0: False, 2.0: True}
+
+
+def test_the_board_judges_a_cell_by_its_shorter_run() -> None:
+    short, long = curve([2.0, 1.5, 1.2, 1.1]), curve([2.0, 1.3, 1.12, 1.0999])
+    records = [report_record("mtlcm", 0, mcc=0.9) for _ in range(2)]
+    for one, effort, history in zip(records, (1.0, 2.0), (short, long), strict=True):
+        one["spec"] = {**one["spec"], "effort": effort}
+        one["history"] = history
+    assert from_history(long).converged is False, "its own curve cannot say it"
+    (board,) = boards(records, FOUND, {})
+    assert not board.rows[0].unconverged
+    (alone,) = boards(records[:1], FOUND, {})
+    assert alone.rows[0].unconverged
