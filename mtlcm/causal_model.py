@@ -7,7 +7,8 @@ because which is which changes from task to task, h = A z is identified up to pe
 
 Fitted here by joint diagonalisation and maximum likelihood on per-task moments (``diagonalisation``, ``likelihood``),
 with a variance D and a slope m for every task and factor, so that data standardised within its tasks, as the paper's
-own, agrees with the model; ``variances="relaxed"`` is the paper's parametrisation with σ_s = 0.1.
+own, agrees with the model; ``variances="relaxed"`` is the paper's parametrisation with σ_s = 0.1. Given a binary label
+instead of the target, factors still vary with the target: ``binary_targets`` has the likelihood for that.
 
 The code of h is the posterior mean E[z | h] pooled over tasks, A⁻¹ (C − Σ_noise) C⁻¹ h with C the covariance of h: at
 encoding time neither task nor target are known, and A⁻¹ h would amplify the observation noise of weak directions.
@@ -21,6 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bench.api import Diverged, NotApplicable
+from mtlcm.binary_targets import LabelFit, maximise_label_likelihood
 from mtlcm.diagonalisation import joint_diagonaliser, transform
 from mtlcm.likelihood import CovarianceFit, maximise_likelihood
 from mtlcm.moments import TaskMoments
@@ -36,6 +38,9 @@ CONDITION_LIMIT = 300.0
 SMALL_EFFECT = 0.1
 """Standardised regression coefficient below which a code is not said to drive a target."""
 
+LABEL_STEPS = 5
+"""Binary labels are given so many times the steps of the likelihood of continuous targets: they take 2 or 3 times."""
+
 RANK_TOLERANCE = 1e-10
 """Directions of h whose pooled variance is below this share of the largest carry float32 rounding, not factors."""
 
@@ -48,7 +53,7 @@ class LinearCausalModel:
     variances        "free": D and m free per task and factor; "relaxed": D = c + σ_s² (1 − c), the paper's model
     noise            model the observation noise σ² I of h; without it the joint diagonaliser is the answer
     tolerance        of the gradient: stop when a step would gain fewer nats a sample
-    max_iterations   of the likelihood's optimiser
+    max_iterations   of the likelihood's optimiser; five times as many where targets are binary
 
     Attributes after ``fit`` (r is the rank of h, d if it has full rank)
     ----------------------------------------------------------------------
@@ -75,8 +80,12 @@ class LinearCausalModel:
         self.tolerance = tolerance
         self.max_iterations = max_iterations
 
-    def fit(self, moments: TaskMoments, *, shared_samples: bool = False) -> Self:
+    def fit(self, moments: TaskMoments, *, shared_samples: bool = False, binary: bool = False) -> Self:
         """Fit to the moments of every task.
+
+        binary   are the targets labels, with two values? Then the spread of the unobserved target given its label is
+                 modelled too (:mod:`mtlcm.binary_targets`), if variances are free, noise is modelled and tasks have
+                 samples of their own; elsewhere labels are taken for numbers.
 
         shared_samples   do the tasks observe the same samples? Then the covariance S of h is one and the same and
                          residual covariances S − s_t s_tᵀ / v_t differ by one direction each. So σ² is not
@@ -108,29 +117,44 @@ class LinearCausalModel:
         rank = basis.shape[1]
         local = transform(basis.T, residual)
         local, padded = _pad_small_tasks(local, dof)
-        start = joint_diagonaliser(local, dof, tolerance=1e-4)
         warnings = []
         if rank < d:
             warnings.append(f"stage 2: h varies in {rank} of {d} directions given task and target: {rank} factors")
-        if not start.converged:
-            warnings.append("stage 2: the joint diagonaliser did not converge")
         self.history_: dict[str, Any] = {
             "n_tasks_used": int(used.n_tasks),
             "n_tasks_dropped": int(moments.n_tasks - used.n_tasks),
             "n_tasks_padded": padded,
             "shared_samples": bool(shared_samples),
             "rank": rank,
-            "diagonalisation_iterations": len(start.criterion) - 1,
-            "diagonalisation_converged": start.converged,
         }
-        noise_shape = np.eye(rank)
-        noise = 0.0
-        mixing = np.linalg.inv(start.unmixing)
-        variances = np.diagonal(transform(start.unmixing, local), axis1=1, axis2=2)
-        if self.noise and not shared_samples:
-            slopes_local = (slopes_h @ basis) * np.sqrt(used.s_yy)[:, None]
-            best, noise_shape, fit = self._likeliest(local, dof, slopes_local, start.unmixing, units, basis)
+        slopes_h = slopes_h @ basis
+        shapes = _noise_shapes(units, basis)
+        noise_shape, noise = np.eye(rank), 0.0
+        spread = used.s_yy  # of the target, which factors follow with slopes m
+        fit: CovarianceFit | LabelFit | None = None
+        if binary and self.variances == "free" and self.noise and not shared_samples:
+            deviation = np.sqrt(used.s_yy / used.n)[:, None]
+            best, fit = self._likeliest_of_labels(local, dof, slopes_h * deviation, shapes)
+            slopes, spread = fit.slopes / deviation, used.s_yy * (1 + fit.excess)
+            self.history_["label_excess"] = float(np.median(fit.excess))
+        else:
+            start = joint_diagonaliser(local, dof, tolerance=1e-4)
+            if not start.converged:
+                warnings.append("stage 2: the joint diagonaliser did not converge")
+            self.history_ |= {
+                "diagonalisation_iterations": len(start.criterion) - 1,
+                "diagonalisation_converged": start.converged,
+            }
+            mixing = np.linalg.inv(start.unmixing)
+            variances = np.diagonal(transform(start.unmixing, local), axis1=1, axis2=2)
+            if self.noise and not shared_samples:
+                slopes_local = slopes_h * np.sqrt(used.s_yy)[:, None]
+                best, fit = self._likeliest(local, dof, slopes_local, start.unmixing, shapes)
+                mixing = fit.mixing
+            slopes = np.linalg.solve(mixing, slopes_h.T).T
+        if fit is not None:
             mixing, variances, noise = fit.mixing, fit.variances[: used.n_tasks], fit.noise
+            noise_shape = shapes[best[0]]
             if not fit.converged:
                 warnings.append(f"stage 2: the likelihood had not converged after {len(fit.trace) - 1} iterations")
             self.history_ |= {
@@ -141,10 +165,7 @@ class LinearCausalModel:
                 "likelihood_gain_nats": float((fit.trace[0] - fit.trace[-1]) * dof.sum()),
                 "negative_log_likelihood": fit.trace[-1],
             }
-        slopes = np.linalg.solve(mixing, (slopes_h @ basis).T).T
-        within = np.diag(dof @ variances / dof.sum()) + np.einsum(
-            "t,ti,tj->ij", used.s_yy / used.n.sum(), slopes, slopes
-        )
+        within = np.diag(dof @ variances / dof.sum()) + np.einsum("t,ti,tj->ij", spread / used.n.sum(), slopes, slopes)
         offset = np.linalg.solve(mixing, ((used.mean_h - self.mean_) / units @ basis).T).T
         prior = within + np.einsum("t,ti,tj->ij", used.n / used.n.sum(), offset, offset)
         # Unit pooled variance, and signs such that the largest entry of each column of A is positive.
@@ -165,7 +186,7 @@ class LinearCausalModel:
             causal = _drives_target(used, self.unmixing_)
             spurious = np.zeros_like(slopes)
         else:
-            causal = infer_causal(variances, slopes, used.s_yy / dof)
+            causal = infer_causal(variances, slopes, spread / dof)
             spurious = np.where(causal, 0.0, slopes)
         self.variances_ = _spread(variances, usable, np.nan)
         self.slopes_ = _spread(slopes, usable, np.nan)
@@ -174,9 +195,9 @@ class LinearCausalModel:
         return self
 
     def _likeliest(
-        self, residual: Float, dof: Float, slopes: Float, unmixing: Float, units: Float, basis: Float
-    ) -> tuple[tuple[str, str], Float, CovarianceFit]:
-        """The likeliest of several fits: names of noise and start, the noise's shape, the fit.
+        self, residual: Float, dof: Float, slopes: Float, unmixing: Float, shapes: dict[str, Float]
+    ) -> tuple[tuple[str, str], CovarianceFit]:
+        """The likeliest of several fits, with the names of its noise and start.
 
         slopes (T, r) are those of h on the target divided by their errors' scale, so that each has covariance
         A (D_t + M) Aᵀ + Σ_noise, with M the spread of the factors' own slopes between tasks. Where those are not
@@ -199,14 +220,27 @@ class LinearCausalModel:
                 max_iterations=self.max_iterations,
             )
 
-        shapes = _noise_shapes(units, basis)
         fits = {(name, "residuals"): fit("residuals", shape) for name, shape in shapes.items()}
         best = min(fits, key=lambda key: fits[key].trace[-1])
         if np.linalg.cond(fits[best].mixing) > CONDITION_LIMIT:
             starts["residuals and slopes"] = joint_diagonaliser(residual, dof, tolerance=1e-4).unmixing
             fits[best[0], "residuals and slopes"] = fit("residuals and slopes", shapes[best[0]])
             best = min(fits, key=lambda key: fits[key].trace[-1])
-        return best, shapes[best[0]], fits[best]
+        return best, fits[best]
+
+    def _likeliest_of_labels(
+        self, residual: Float, dof: Float, slopes: Float, shapes: dict[str, Float]
+    ) -> tuple[tuple[str, str], LabelFit]:
+        """As above, where targets are labels and slopes (T, r) those of h on labels of variance 1."""
+        steps = LABEL_STEPS * self.max_iterations
+        fits = {
+            name: maximise_label_likelihood(
+                residual, slopes, dof, noise_shape=shape, tolerance=self.tolerance, max_iterations=steps
+            )
+            for name, shape in shapes.items()
+        }
+        best = min(fits, key=lambda name: fits[name].trace[-1])
+        return (best, "residuals but for the slope"), fits[best]
 
     def encode(self, h: ArrayLike) -> Float:
         """Codes (n, r) of h (n, d): the posterior mean of the factors."""

@@ -96,7 +96,8 @@ class MTLCM:
         model = LinearCausalModel(
             variances=self.variances, noise=self.noise, tolerance=self.tolerance, max_iterations=self.max_iterations
         )
-        self.causal_model_ = model.fit(moments, shared_samples=samples_are_shared(view))
+        binary = view.target_type == "binary"
+        self.causal_model_ = model.fit(moments, shared_samples=samples_are_shared(view), binary=binary)
         self.causal_, self.spurious_ = model.causal_, model.spurious_
         self.n_parameters_ = model.unmixing_.size + getattr(self._encoder, "n_parameters_", 0)
         stage1_history = getattr(self._encoder, "history_", {})

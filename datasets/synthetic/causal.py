@@ -12,6 +12,7 @@ of being 0.1; without it the data follows the equations exactly.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -136,6 +137,58 @@ def linear_causal(
             "cond": json_number(np.linalg.cond(matrix)),
         },
     )
+
+
+@dataset(
+    "linear-causal-binary",
+    properties={
+        "injective-mixing": "yes",
+        "linear-mixing": "yes",
+        "heads-span": {"n_tasks<d": "no", "otherwise": "nearly"},
+        "gaussian-given-target": "no",
+        "factorised-given-u": "no",
+        "exponential-given-u": "no",
+        "sparse-separating-heads": "no",
+        "grouped-tasks": "no",
+        "independent-non-gaussian": "no",
+        "vmf-clusters-span": "no",
+        "instance-views": "no",
+        "sizes-are-truth": "no",
+    },
+    paper="this suite's; factors and mixing of Chen et al. 2024, TMLR, Algorithm 1",
+    summary="linear-causal with the signs of its targets as targets",
+    provides=("targets", "aux", "binary"),
+    budgets={"smoke": {"d": 5, "n_tasks": 50, "n_per_task": 50}},
+)
+def linear_causal_binary(
+    *,
+    seed: int,
+    d: int = 10,
+    k: int = 2,
+    n_tasks: int = 200,
+    n_per_task: int = 100,
+    mixing: str = "random",
+    standardise: bool = True,
+    noise: float = 0.01,
+) -> Data:
+    """``linear_causal``, whose parameters these are, with targets 1 where y > 0, else 0.
+
+    The draws of a seed are those of ``linear_causal``. Given the sign y still varies on its side of 0, and the factors
+    that follow it vary along: they are correlated, and not Gaussian.
+    """
+    data = linear_causal(
+        seed=seed,
+        d=d,
+        k=k,
+        n_tasks=n_tasks,
+        n_per_task=n_per_task,
+        mixing=mixing,
+        standardise=standardise,
+        noise=noise,
+    )
+    assert data.eval.y_test is not None
+    train = replace(data.train, y=(data.train.y > 0).astype(np.float64), target_type="binary")
+    return replace(data, train=train, eval=replace(data.eval, y_test=(data.eval.y_test > 0).astype(np.float64)))
 
 
 @dataset(

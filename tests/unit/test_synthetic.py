@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from bench.api import Data
 from bench.registry import discover
-from datasets.synthetic.causal import linear_causal, nonlinear_causal
+from datasets.synthetic.causal import linear_causal, linear_causal_binary, nonlinear_causal
 from datasets.synthetic.clusters import clusters
 from datasets.synthetic.common import extra_held_out, linear_mmse, n_held_out, product_of_marginals
 from datasets.synthetic.mixing import (
@@ -34,6 +34,7 @@ from datasets.synthetic.sparse_tasks import draw_supports, sparse_tasks
 Generator = Callable[..., Data]
 GENERATORS: dict[str, tuple[Generator, str]] = {
     "linear-causal": (linear_causal, "d"),
+    "linear-causal-binary": (linear_causal_binary, "d"),
     "nonlinear-causal": (nonlinear_causal, "d_observed"),
     "tcl-segments": (tcl_segments, "d"),
     "sparse-tasks": (sparse_tasks, "d_observed"),
@@ -130,7 +131,7 @@ def test_registration_tells_what_the_data_has(name: str) -> None:
     assert info.paper
     assert info.summary
     assert info.truth
-    assert set(info.budgets) == {"smoke", "paper"} or name == "linear-causal"
+    assert set(info.budgets) == {"smoke", "paper"} or name.startswith("linear-causal")
 
 
 @pytest.mark.parametrize(
