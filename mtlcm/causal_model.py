@@ -192,6 +192,22 @@ class LinearCausalModel:
         self.slopes_ = _spread(slopes, usable, np.nan)
         self.causal_ = _spread(causal, usable, False)
         self.spurious_ = _spread(spurious, usable, 0.0)
+        explained = spread @ slopes**2
+        self._explained = explained / (explained + dof @ variances)
+        return self
+
+    def keep(self, n_factors: int) -> Self:
+        """Drop all but the n_factors of whose variance the targets explain the largest share.
+
+        Directions of h can be dropped well only here, where they are factors: those that a representation of too few
+        dimensions leaves out are mixtures, and every factor loses a part.
+        """
+        kept = np.sort(np.argsort(-self._explained, kind="stable")[:n_factors])
+        self.history_["factors_dropped"] = len(self._explained) - len(kept)
+        self.mixing_, self.unmixing_ = self.mixing_[:, kept], self.unmixing_[kept]
+        self.variances_, self.slopes_ = self.variances_[:, kept], self.slopes_[:, kept]
+        self.causal_, self.spurious_ = self.causal_[:, kept], self.spurious_[:, kept]
+        self._explained = self._explained[kept]
         return self
 
     def _likeliest(

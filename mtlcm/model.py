@@ -54,10 +54,11 @@ REPRESENTATIONS = ("auto", "identity", "network", "rrr")
 class MTLCM:
     """Multi-task linear causal model (Chen et al. 2024): ``mtlcm`` is the paper's two stages, each to convergence.
 
-    representation   h of stage 1: "identity" (x itself, the paper's linear experiment), "network" (multi-task
-                     regression network), "rrr" (reduced-rank multi-task regression), or "auto": identity where x has
-                     as many columns as there are latents, else the network. Never chosen by a loss: all seeds of a
-                     dataset have the same, and ``history_["representation"]`` names it
+    representation   h of stage 1: "identity" (x itself, the paper's linear experiment; of more columns than latents,
+                     the factors that follow the targets most are kept), "network" (multi-task regression network),
+                     "rrr" (reduced-rank multi-task regression), or "auto": identity where x has as many columns as
+                     there are latents or one more, else the network. Never chosen by a loss: all seeds of a dataset
+                     have the same, and ``history_["representation"]`` names it
     steps, batch     of the network's training; ``network`` takes its further parameters, see
                      :class:`mtlcm.regression_network.MultiTaskRegressionNetwork`
     flow_steps       of the flow behind the network, 0 for none; not the paper's, and a row of its own, ``mtlcm-flow``
@@ -98,6 +99,8 @@ class MTLCM:
         )
         binary = view.target_type == "binary"
         self.causal_model_ = model.fit(moments, shared_samples=samples_are_shared(view), binary=binary)
+        if model.unmixing_.shape[0] > view.n_latents:
+            model.keep(view.n_latents)
         self.causal_, self.spurious_ = model.causal_, model.spurious_
         self.n_parameters_ = model.unmixing_.size + getattr(self._encoder, "n_parameters_", 0)
         stage1_history = getattr(self._encoder, "history_", {})
@@ -125,10 +128,11 @@ class MTLCM:
         width = np.shape(view.x)[1] if view.kind == "vector" else None
         kind = self.representation
         if kind == "auto":
-            return "identity" if width == view.n_latents else "network"
-        if kind == "identity" and width != view.n_latents:
+            return "identity" if width in (view.n_latents, view.n_latents + 1) else "network"
+        if kind == "identity" and (width is None or width < view.n_latents):
             raise NotApplicable(
-                f'representation="identity" needs as many columns of x as latents: {width} and {view.n_latents}'
+                f'representation="identity" needs at least as many columns of x as latents: '
+                f"{width} and {view.n_latents}"
             )
         return kind
 
@@ -141,6 +145,8 @@ class MTLCM:
         width = np.shape(view.x)[1]
         if width == view.n_latents:
             return f"x has as many columns as there are latents, {width}: the paper's linear experiment, no stage 1"
+        if width == view.n_latents + 1:
+            return f"x has one column more than there are latents, {view.n_latents}: no stage 1, one factor is dropped"
         return f"x has {width} columns for {view.n_latents} latents: stage 1 is needed"
 
 

@@ -119,6 +119,23 @@ def test_causal_indicators_from_labels() -> None:
     assert f1 > 0.95
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_one_latent_too_few_loses_one_factor(seed: int) -> None:
+    """Nine of ten factors are asked for: found after all ten are told apart, where nine dimensions mix them.
+
+    A missing factor counts as 0, so that the most there is to have is nine tenths of the ceiling, about.
+    """
+    data = linear_causal(seed=seed)
+    asked = replace(data, train=replace(data.train, n_latents=9))
+    after, ceiling = scores(asked, fitted(asked)[0])
+    before, _ = scores(asked, fitted(asked, representation="rrr")[0])
+    print(
+        f"n_latents 9 of 10, seed {seed}: cut after stage 2 {after:.4f}, before {before:.4f}, best linear {ceiling:.4f}"
+    )
+    assert after >= 0.9 * ceiling - 0.005
+    assert after > before
+
+
 def in_units(data: Data, scale: np.ndarray) -> Data:
     """The same data with the columns of x multiplied by ``scale``."""
     train = replace(data.train, x=(data.train.x * scale).astype(np.float32))

@@ -180,8 +180,25 @@ def test_wrong_parameters_name_the_choices() -> None:
         fit(view, representation="pca")
     with pytest.raises(ValueError, match='"free" or "relaxed"'):
         fit(view, variances="fixed")
-    with pytest.raises(NotApplicable, match="as many columns of x as latents: 5 and 4"):
-        fit(replace(view, n_latents=4), representation="identity")
+    with pytest.raises(NotApplicable, match="at least as many columns of x as latents: 5 and 6"):
+        fit(replace(view, n_latents=6), representation="identity")
+
+
+def test_columns_beyond_the_latents_are_dropped_as_factors() -> None:
+    """A sixth column that no target has to do with, mixed into the others, is the factor that goes."""
+    data = small()
+    rng = np.random.default_rng(5)
+    turn = np.linalg.qr(rng.standard_normal((6, 6)))[0]
+
+    def widened(x: np.ndarray) -> np.ndarray:
+        return np.asarray(np.c_[x, rng.standard_normal(len(x))] @ turn)
+
+    learner = fit(replace(data.train, x=widened(data.train.x)), representation="identity")
+    found, _ = match(factors(data)[1], learner.encode(widened(data.eval.x_test)))
+    assert found.min() > 0.999
+    assert learner.history_["factors_dropped"] == 1
+    assert learner.causal_.shape == learner.spurious_.shape == (60, 5)
+    assert learner.causal_model_.mixing_.shape == (6, 5)
 
 
 def test_rank_deficient_representation_gives_finite_codes() -> None:
