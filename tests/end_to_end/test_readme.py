@@ -91,6 +91,7 @@ NOT_HERE = {
     "fetch": "downloads",
     "verify": "reads whatever real data there is, for minutes",
     "$": "holds a variable of a scheduler; tests/end_to_end/test_cluster.py runs those templates",
+    "parts/*": "has no folders here; tests/end_to_end/test_cluster.py merges some",
     "part0": "tests/end_to_end/test_cluster.py runs it on eight shards",
     "FILE": "a place holder",
     "A B": "a place holder",
