@@ -2,13 +2,15 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# what `make run` runs, for instance RUN='--all --budget smoke'
+RUN ?= --all
 STAMP := $(VENV)/.installed
 
 .PHONY: run test fuzz lint benchmark profile report publish screenshots docs clean
 
 # runs what is not done yet; the report goes to results/report and leaves the published one alone
 run: $(STAMP)
-	@$(BIN)/python -m bench run --all; status=$$?; \
+	@$(BIN)/python -m bench run $(RUN); status=$$?; \
 	$(BIN)/python -m bench report && exit $$status
 
 test: $(STAMP)

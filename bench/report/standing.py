@@ -260,7 +260,7 @@ def _ranks(board: Board, scores: Mapping[str, Scores], metric: str) -> dict[str,
     return shared_ranks(scores, lambda values: mean_interval(values, metric))
 
 
-def _order(standing: Standing) -> tuple[bool, bool, float, float, str]:
+def _order(standing: Standing) -> tuple[bool, bool, float, int, float, str]:
     rank = standing.rank.mean if standing.rank else float("inf")
     return (
         not standing.scores,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import shlex
@@ -86,6 +87,45 @@ def small(words: list[str]) -> list[str]:
     return words
 
 
+NOT_HERE = {
+    "fetch": "downloads",
+    "verify": "reads whatever real data there is, for minutes",
+    "$": "holds a variable of a scheduler; tests/end_to_end/test_cluster.py runs those templates",
+    "parts/*": "has no folders here; tests/end_to_end/test_cluster.py merges some",
+    "part0": "tests/end_to_end/test_cluster.py runs it on eight shards",
+    "FILE": "a place holder",
+    "A B": "a place holder",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_suites_commands_in_the_other_pages_run(tmp_path: Path) -> None:
+    """Those of CONTRIBUTING.md and docs/ that README has not, small; ``NOT_HERE`` says which are not, and why."""
+    known = set(commands("README.md")) - set(commands("CONTRIBUTING.md"))
+    mine(tmp_path)
+    ran = []
+    for page in PAGES[1:]:
+        for command in commands(page):
+            words = shlex.split(command)
+            if words[:3] != ["python", "-m", "bench"] or command in known or command in ran:
+                continue
+            if "[" in command or any(sign in command for sign in NOT_HERE):
+                continue
+            done = subprocess.run(
+                [sys.executable, "-m", "bench", *small(words_of(command))],
+                cwd=tmp_path,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                capture_output=True,
+                text=True,
+                timeout=600,
+            )
+            assert done.returncode == 0, f"{page}: {command}\n{done.stdout}{done.stderr}"
+            assert "Traceback" not in done.stdout + done.stderr
+            ran.append(command)
+    assert {"python -m bench new dataset my-data", "python -m bench list --kinds"} <= set(ran)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)  # two dozen commands, each a process of its own
 def test_every_command_of_the_readme_runs(tmp_path: Path) -> None:
@@ -130,6 +170,24 @@ def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
         )
         assert done.returncode == 0, done.stderr
         assert "| mcc " in done.stdout
+
+
+def test_the_notebook_runs(tmp_path: Path) -> None:
+    """Its code cells in order, in one namespace, as a kernel would; the picture and the score are there at the end."""
+    notebook = json.loads((ROOT / "examples" / "indicators.ipynb").read_text(encoding="utf-8"))
+    cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert not any(cell.get("outputs") for cell in notebook["cells"]), "kept without outputs"
+    done = subprocess.run(
+        [sys.executable, "-c", "\n\n".join(cells)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "examples")])},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "| mcc " in done.stdout
+    assert int(re.findall(r"(\d+)% of the indicators are right", done.stdout)[0]) >= 90
 
 
 def test_the_example_recovers_the_indicators(tmp_path: Path) -> None:
