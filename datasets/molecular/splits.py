@@ -109,7 +109,7 @@ def real_data(
         sample_test=sample_test,
         task_test=task_test,
         y_test=y_test,
-        smiles_test=tuple(smiles[row] for row in test) if smiles else (),
+        smiles_test=tuple(smiles[int(row)] for row in test) if smiles else (),
         target_names=tuple(target_names),
     )
     counts = {"rows_used": len(x), "n_train": len(train), "n_test": len(test)}
