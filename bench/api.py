@@ -143,6 +143,9 @@ class EvalView:
     spread                  (d_z,) deviation of the factors over all their combinations, where the held-out samples show
                             but some that were never trained on (``held_out_r2``); else None
     episodes                few-shot tasks on held-out samples, whose heads the harness fits (``few_shot_acc``)
+    smiles_test             where the held-out samples are molecules, the SMILES of each, "" where it is unknown: the
+                            report draws them
+    target_names            names of the n_tasks targets, where they have any
     """
 
     x_test: Any
@@ -164,6 +167,8 @@ class EvalView:
     oracles: Mapping[str, Callable[[], tuple[FloatArray, ...]]] = field(default_factory=dict)
     spread: FloatArray | None = None
     episodes: tuple[Episode, ...] = ()
+    smiles_test: tuple[str, ...] = ()
+    target_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 
 from bench.registry import Registry
 from bench.report import facts
+from bench.report.chemistry import Gallery
 from bench.report.lead import leads
 from bench.report.markdown import DASH, block, code, folded, mebibytes, score, seconds, table, text
 from bench.report.naming import plain
+from bench.report.pictures import gallery_file
 from bench.report.reproducing import commands, seed_span
 from bench.report.rows import Board, Row, headline, renamed
 from bench.report.theorems import LEGEND
@@ -19,10 +21,16 @@ which is right where seeds scatter and blind to a learner that fails now and the
 †: not converged in some cells. *To 0.01*: CPU seconds of the shortest fit within 0.01 of the longest one's score."""
 
 
-def dataset_page(boards: Sequence[Board], found: Registry, figures: Mapping[str, str]) -> str:
+def dataset_page(
+    boards: Sequence[Board],
+    found: Registry,
+    figures: Mapping[str, str],
+    galleries: Mapping[str, Gallery] | None = None,
+) -> str:
     """Markdown of the boards of one dataset: all its budgets and parameters.
 
-    figures   {board slug, or "knobs <budget>": file name}, those pictures that were drawn
+    figures     {board slug, or "knobs <budget>": file name}, those pictures that were drawn
+    galleries   {board slug: pictures of its molecules}
     """
     parts = [f"# {text(boards[0].dataset)}", text(boards[0].info.summary), "[All datasets](README.md)"]
     for budget in dict.fromkeys(board.budget for board in boards):
@@ -31,11 +39,11 @@ def dataset_page(boards: Sequence[Board], found: Registry, figures: Mapping[str,
         if knobs:
             parts += [f"## Score against difficulty, `{budget}` budget", f"![Score against difficulty]({knobs})"]
         for board in members:
-            parts += _board(board, found, figures.get(board.slug))
+            parts += _board(board, found, figures.get(board.slug), (galleries or {}).get(board.slug))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _board(board: Board, found: Registry, figure: str | None) -> list[str]:
+def _board(board: Board, found: Registry, figure: str | None, gallery: Gallery | None) -> list[str]:
     shown = [row for row in board.rows if row.applies]
     return [
         f"## {text(board.title)}, `{board.budget}` budget",
@@ -47,6 +55,7 @@ def _board(board: Board, found: Registry, figure: str | None) -> list[str]:
         HOW_TO_READ + (f" {LEGEND}." if any(row.theorem.answer for row in shown) else ""),
         _failed(shown),
         f"![Score against the CPU seconds of a fit]({figure})" if figure else "",
+        _molecules(board, gallery) if gallery else "",
         folded("All scores, chance levels and ceilings", _all_scores(board, shown)),
         _folded_unless_empty("Scores factor by factor", _factors(board, shown)),
         folded("CPU seconds by phase, and memory", _profile(shown)),
@@ -54,6 +63,15 @@ def _board(board: Board, found: Registry, figure: str | None) -> list[str]:
         _folded_unless_empty("Why a theorem holds here or not", _theorems(shown)),
         folded("How to reproduce each row", block([line for row in shown for line in row_commands(row, found)])),
     ]
+
+
+def _molecules(board: Board, gallery: Gallery) -> str:
+    """Pictures of what the learned factors say of molecules."""
+    shown = (
+        f"{drawing.title}:\n\n![{drawing.title}]({gallery_file(board.slug, drawing.stem)})"
+        for drawing in gallery.drawings
+    )
+    return "\n\n".join(["### What the factors say of molecules", text(gallery.about), *shown])
 
 
 def about(board: Board) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from bench.errors import UsageError
 from bench.registry import Registry, discover
+from bench.report.chemistry import galleries
 from bench.report.consistency import consistency_of
 from bench.report.dataset_page import dataset_page
 from bench.report.markdown import text
@@ -44,6 +45,8 @@ def write_leaderboard(source: str | Path, to: str | Path | None = None, plugin_f
     target = default_target(source) if to is None else Path(to)
     made = boards(records, found, consistency)
     drawn = pictures(made)
+    if not Path(source).is_file():
+        drawn.galleries.update(galleries(made, Store(source), found))
     reproduced = _reproduction(Path(source), found)
     beside = [name for name in OTHERS if name in reproduced or (target / name).exists()]
     pages = markdown_pages(made, records, found, drawn, beside=beside) | reproduced
@@ -113,7 +116,7 @@ def markdown_pages(
         members = [board for board in made if board.dataset == dataset]
         prefix = f"knobs {dataset} "
         own = {f"knobs {key.removeprefix(prefix)}" if key.startswith(prefix) else key: v for key, v in named.items()}
-        result[name] = dataset_page(members, found, own)
+        result[name] = dataset_page(members, found, own, drawn.galleries if draw else {})
     result["ranks.md"] = _ranks(made)
     return {**result, **svgs}
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ORDINARY = 1.0  # deviations from the mean: what "ordinary" means of the other factors at first
-_CELL, _LETTER = 34, 7.2
+_CELL, _SMALL, _LETTER = 34, 16, 7.4
+_IN_A_COLUMN = 40  # targets
 
 
 def extreme_rows(codes: NDArray[np.floating[Any]], factor: int, n: int) -> tuple[list[int], list[int]]:
@@ -96,13 +97,40 @@ def correlations(codes: NDArray[np.floating[Any]], descriptors: NDArray[np.float
 
 
 def indicators(causal: NDArray[Any], targets: Sequence[str]) -> str:
-    """SVG of causal indicators (T, d) in [0, 1], a row a target: dark where the factor was inferred to cause it."""
+    """SVG of causal indicators (T, d) in [0, 1], a row a target: dark where the factor was inferred to cause it.
+
+    More than ``_IN_A_COLUMN`` targets are drawn small, without numbers, in several columns.
+    """
     import numpy as np
 
     table = np.asarray(causal, dtype=np.float64)
     if table.ndim != 2 or len(table) != len(targets):
         raise BadData(f"indicators of shape {table.shape} for {len(targets)} targets")
+    if len(table) > _IN_A_COLUMN:
+        return _columns(table, list(targets))
     return _heat(table, list(targets), [f"factor {j + 1}" for j in range(table.shape[1])], signed=False)
+
+
+def _columns(table: NDArray[np.float64], rows: list[str]) -> str:
+    """Many rows of small cells in columns; factors are numbered above each of them."""
+    d = table.shape[1]
+    left = 10 + round(_LETTER * max(map(len, rows)))
+    wide = left + _SMALL * d + 12
+    n_columns = -(-len(rows) // _IN_A_COLUMN)
+    parts = _canvas(wide * n_columns + 8, 34 + _SMALL * _IN_A_COLUMN)
+    for column in range(n_columns):
+        start = wide * column + left
+        for j in range(d):
+            x = start + _SMALL * j + _SMALL // 2
+            parts.append(f'<text x="{x}" y="18" text-anchor="middle" font-size="11">{j + 1}</text>')
+        for i, name in enumerate(rows[column * _IN_A_COLUMN : (column + 1) * _IN_A_COLUMN]):
+            y = 24 + _SMALL * i
+            parts.append(f'<text x="{start - 5}" y="{y + 12}" text-anchor="end">{escape(name)}</text>')
+            for j, value in enumerate(table[column * _IN_A_COLUMN + i]):
+                corner = f'x="{start + _SMALL * j}" y="{y}"'
+                fill = _colour(float(value), signed=False)
+                parts.append(f'<rect {corner} width="{_SMALL - 1}" height="{_SMALL - 1}" fill="{fill}" stroke="#ddd"/>')
+    return "\n".join([*parts, "</svg>"]) + "\n"
 
 
 def _heat(table: NDArray[np.float64], rows: list[str], columns: list[str], *, signed: bool) -> str:
@@ -110,11 +138,7 @@ def _heat(table: NDArray[np.float64], rows: list[str], columns: list[str], *, si
     left = 10 + round(_LETTER * max(map(len, rows), default=0))
     top = 10 + round(_LETTER * max(map(len, columns), default=0))
     width, height = left + _CELL * len(columns) + 10, top + _CELL * len(rows) + 10
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-        'font-family="monospace" font-size="12">',
-        f'<rect width="{width}" height="{height}" fill="white"/>',
-    ]
+    parts = _canvas(width, height)
     for j, name in enumerate(columns):
         x, y = left + _CELL * j + _CELL // 2 + 4, top - 5
         parts.append(f'<text x="{x}" y="{y}" transform="rotate(-90 {x} {y})">{escape(name)}</text>')
@@ -132,6 +156,15 @@ def _heat(table: NDArray[np.float64], rows: list[str], columns: list[str], *, si
                 f'<text x="{centre}" y="{middle}" text-anchor="middle" font-size="10" fill="{ink}">{words}</text>'
             )
     return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def _canvas(width: int, height: int) -> list[str]:
+    """The head of an SVG, left open, on white."""
+    return [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
+        'font-family="monospace" font-size="12">',
+        f'<rect width="{width}" height="{height}" fill="white"/>',
+    ]
 
 
 def _colour(value: float, signed: bool) -> str:

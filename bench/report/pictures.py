@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from bench.report.chemistry import Gallery
 from bench.report.curves import Panel, coloured, cost_panels, knob_panels, overall_panels
 from bench.report.figures import standalone
 from bench.report.rows import Board
@@ -19,12 +20,14 @@ class Pictures:
     costs   {board slug: its panels}
     knobs   {(dataset, budget): panels}
     first   the panels of the first screen: the main budget's usual boards by MCC, all together and each
+    galleries   {board slug: pictures of its molecules}, not of records alone (``bench.report.chemistry``)
     """
 
     names: Sequence[str]
     costs: dict[str, list[Panel]] = field(default_factory=dict)
     knobs: dict[tuple[str, str], list[Panel]] = field(default_factory=dict)
     first: list[Panel] = field(default_factory=list)
+    galleries: dict[str, Gallery] = field(default_factory=dict)
 
 
 def pictures(boards: Sequence[Board]) -> Pictures:
@@ -48,6 +51,10 @@ def pictures(boards: Sequence[Board]) -> Pictures:
     return made
 
 
+def gallery_file(slug: str, stem: str) -> str:
+    return f"figures/{slug}-{stem}.svg"
+
+
 def files(boards: Sequence[Board], made: Pictures, page_of: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
     """({file name: SVG}, {board slug or "knobs <dataset> <budget>": file name}) for the markdown pages."""
     drawn: dict[str, str] = {}
@@ -65,4 +72,7 @@ def files(boards: Sequence[Board], made: Pictures, page_of: dict[str, str]) -> t
     for (dataset, budget), panels in made.knobs.items():
         stem = page_of[dataset].removesuffix(".md")
         draw(f"knobs {dataset} {budget}", f"{stem}-{budget}-difficulty", panels, 3)
+    for slug, gallery in made.galleries.items():
+        for drawing in gallery.drawings:
+            drawn[gallery_file(slug, drawing.stem)] = drawing.svg
     return drawn, named

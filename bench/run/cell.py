@@ -183,13 +183,19 @@ def _scored(
 
 
 def _kept(job: Job, data: Data, encoded: Encoded) -> dict[str, Codes]:
-    """The codes that are stored: all, as they are, or the held-out ones where the truth is unknown."""
+    """The codes that are stored: all, as they are, or the held-out ones where the truth is unknown.
+
+    Beside codes the inferred causal indicators, where the learner has any.
+    """
     import numpy as np
 
     if job.keep_codes:
         parts = {name: getattr(encoded, name) for name in ("train", "test", "independent", "causal")}
         return {name: np.asarray(array) for name, array in parts.items() if array is not None}
-    return {"test": encoded.test.astype(np.float32)} if data.eval.z_test is None else {}
+    if data.eval.z_test is not None:
+        return {}
+    indicators = {} if encoded.causal is None else {"causal": np.asarray(encoded.causal)}
+    return {"test": encoded.test.astype(np.float32), **indicators}
 
 
 class Stored:

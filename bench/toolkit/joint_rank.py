@@ -4,6 +4,10 @@ There, regressions of single tasks, which ``reduced_rank_regression`` puts toget
 truth, and generalised cross-validation cannot tell. All tasks together determine the d × p numbers of one encoder well.
 So: alternating least squares over heads a_t and encoder B in y ≈ a_t · B x (Izenman 1975 for one sample; Ando & Zhang,
 JMLR 2005, for tasks with samples of their own), every task weighted by its residual variance.
+
+A ridge takes the columns' units for granted. Standardised columns say that a rare column matters as much, over all
+samples, as a frequent one; columns in their own units, that one occurrence matters as much: for counts, whose rare
+columns are the many, the second is nearer the truth. Both are tried, and held-out targets choose.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.toolkit.reduced_rank import Array, LinearEncoder, reduced_rank_regression, unit_covariance
+from bench.toolkit.reduced_rank import Array, LinearEncoder, Standardiser, reduced_rank_regression, unit_covariance
 
 RIDGES = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 _START_RIDGE = 0.1
@@ -38,8 +42,9 @@ def joint_rank_regression(
 ) -> LinearEncoder:
     """The rank-d encoder of x (n, p) from targets in long format (m,), see the module.
 
-    held   (m,) bool: targets that choose the ridge among ``RIDGES``, by their mean squared error in units of the
-           tasks' variances; the fit is on the others
+    held   (m,) bool: targets that choose the ridge among ``RIDGES`` and the columns' units, by their mean squared
+           error in units of the tasks' variances; the fit is on the others. Where there are none: the largest ridge,
+           standardised columns
     Raises NotApplicable as ``reduced_rank_regression`` does.
     """
     y = np.asarray(y, dtype=np.float64)
@@ -47,17 +52,29 @@ def joint_rank_regression(
     start = reduced_rank_regression(x, s, t, v, n_tasks=n_tasks, n_latents=n_latents, ridges=(_START_RIDGE,))
     xs = start.standardise(x)
     moments = _Moments.of(xs, s, t, v, n_tasks)
-    weights, best = start.weights, (np.inf, start)
-    for ridge in sorted(RIDGES, reverse=True):  # each starts from the smoother one before
-        weights, heads = _alternate(xs, moments, weights, ridge)
-        if not held.any():
-            return replace(start, weights=weights, ridge=ridge)
-        at, of = sample[held], task[held]
-        residual = y[held] - moments.mean_y[of] - ((xs[at] - moments.mean_x[of]) @ weights * heads[of]).sum(1)
-        error = float(np.mean(residual**2 / moments.variance[of]))
-        if error < best[0]:
-            best = error, replace(start, weights=weights, ridge=ridge)
+    best: tuple[float, LinearEncoder] = (np.inf, start)
+    for units in (np.ones(xs.shape[1]), own_units(start.standardise)):
+        moments.rescale(units)
+        weights = start.weights / units[:, None]
+        for ridge in sorted(RIDGES, reverse=True):  # each starts from the smoother one before
+            weights, heads = _alternate(xs * units, moments, weights, ridge)
+            found = replace(start, weights=units[:, None] * weights, ridge=ridge)
+            if not held.any():
+                return found
+            at, of = sample[held], task[held]
+            codes = (xs[at] * units - moments.mean_x[of]) @ weights
+            residual = y[held] - moments.mean_y[of] - (codes * heads[of]).sum(1)
+            error = float(np.mean(residual**2 / moments.variance[of]))
+            if error < best[0]:
+                best = error, found
     return best[1]
+
+
+def own_units(standardise: Standardiser) -> Array:
+    """(p,) factors that bring standardised columns back to their own units, up to one factor for all of them."""
+    deviation = np.where(standardise.varies, standardise.scale, 1.0)
+    typical = np.sqrt(np.square(deviation[standardise.varies]).mean()) if standardise.varies.any() else 1.0
+    return np.asarray(np.where(standardise.varies, deviation / typical, 1.0))
 
 
 def needed(linear: LinearEncoder, task: Indices, n_tasks: int) -> bool:
@@ -90,6 +107,12 @@ class _Moments:
             single = x.astype(np.float32)
             found.xx[t], found.xy[t], found.yy[t] = single.T @ single, v @ x, v @ v
         return found
+
+    def rescale(self, units: Array) -> None:
+        """Make them those of x times ``units`` (p,)."""
+        self.xx *= (units[:, None] * units).astype(np.float32)
+        self.xy *= units
+        self.mean_x *= units
 
     @property
     def variance(self) -> Array:

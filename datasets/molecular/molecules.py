@@ -109,6 +109,7 @@ def molecules(
         z_test=z[test],
         causal=causal,
         latent_names=LATENTS[:n_latents],
+        smiles_test=tuple(smiles[row] for row in test),
     )
     correlation = np.corrcoef(z, rowvar=False).reshape(n_latents, n_latents)
     info = {

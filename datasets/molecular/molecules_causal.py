@@ -8,6 +8,7 @@ is drawn from its conditional distribution given z: mean and covariance of (z, y
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from bench.api import Data, EvalView, TrainView, dataset
@@ -190,11 +191,17 @@ def molecules_causal(
         "max_independent_correlation": round(float(np.abs(independent - np.eye(n_latents)).max()), 3),
     }
     names = tuple(f"{name}, whitened" for name in LATENTS[:n_latents])
-    return _views(made.flat() if inputs == "counts" else made, z, chosen, names, info, seed)
+    return _views(made.flat() if inputs == "counts" else made, z, chosen, names, lib.smiles, info, seed)
 
 
 def _views(
-    x: Any, z: NDArray[np.float64], chosen: Selection, names: tuple[str, ...], info: dict[str, Any], seed: int
+    x: Any,
+    z: NDArray[np.float64],
+    chosen: Selection,
+    names: tuple[str, ...],
+    smiles: Sequence[str],
+    info: dict[str, Any],
+    seed: int,
 ) -> Data:
     """One row of x for every (task, molecule) pair: a molecule that two tasks measure is two samples."""
     import numpy as np
@@ -227,6 +234,7 @@ def _views(
         aux_independent=rng.integers(n_tasks, size=len(chosen.independent)),
         causal=chosen.causal,
         latent_names=names,
+        smiles_test=tuple(smiles[int(row)] for row in test),
     )
     return Data(view, held, info)
 

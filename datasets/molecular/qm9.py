@@ -99,6 +99,7 @@ def qm9(
     rows_chosen = usable[chosen.rows]
     found = _featured(located, rows_chosen, names, smiles, inputs, with_scaffolds=split != "random")
     at = np.searchsorted(rows_chosen, found.rows)
+    drawn = [smiles[row] for row in found.rows] if smiles else found.smiles.tolist()
     by_name = chosen.held_out[at]
     info = located.describe(rows=len(names)) | {
         "inputs": inputs,
@@ -111,7 +112,16 @@ def qm9(
     if doubtful:
         info |= {"uncharacterized_dropped": len(names) - len(usable)}
     if split == "random":
-        return real_data(found.x, targets[found.rows], by_name, seed=seed, n_latents=n_latents, info=info)
+        return real_data(
+            found.x,
+            targets[found.rows],
+            by_name,
+            seed=seed,
+            n_latents=n_latents,
+            info=info,
+            smiles=drawn,
+            target_names=archive.TARGETS,
+        )
     labels = found.scaffolds.tolist()
     apart = (scaffolds.rarest if split == "rarest-scaffold" else scaffolds.hashed)(labels, HELD_OUT)
     used = ~apart & (~by_name | (evaluate == "in")) | apart & (evaluate == "out")
@@ -120,19 +130,30 @@ def qm9(
     where = "out of distribution" if evaluate == "out" else "in distribution"
     title = f"{info['title']}, {split.replace('-', ' ')}s held out, {where}"
     info |= {"title": title, "scaffolds_unparsable": scaffolds.unparsable(labels)[: graphs.NAMED]}
-    return real_data(found.x[used], targets[found.rows][used], test[used], seed=seed, n_latents=n_latents, info=info)
+    return real_data(
+        found.x[used],
+        targets[found.rows][used],
+        test[used],
+        seed=seed,
+        n_latents=n_latents,
+        info=info,
+        smiles=[text for text, kept in zip(drawn, used, strict=True) if kept],
+        target_names=archive.TARGETS,
+    )
 
 
 @dataclass(frozen=True)
 class Featured:
     """x           features of k molecules
     rows        (k,) rows of the table that they belong to, ascending
+    smiles      (k,) str of geometries; empty where the table has them
     scaffolds   (k,) str, or empty where they were not asked for
     left_out    the molecules without features, by reason
     """
 
     x: Any
     rows: NDArray[np.int64]
+    smiles: NDArray[np.str_]
     scaffolds: NDArray[np.str_]
     left_out: dict[str, Any]
 
@@ -158,6 +179,7 @@ def _featured(
         "scaffolds": scaffolds.VERSION if with_scaffolds else 0,
         "features": [features.VERSION, graphs.VERSION],
         "rdkit": features.rdkit_version(),
+        **({} if smiles else {"written": "smiles"}),
     }
     stored = load_arrays("qm9", key)
     if stored is None:
@@ -177,6 +199,7 @@ def _featured(
     return Featured(
         x=x.flat() if inputs == "counts" else x,
         rows=np.asarray(stored["row"][order], dtype=np.int64),
+        smiles=np.asarray(stored["smiles"][order] if "smiles" in stored else [], dtype=np.str_),
         scaffolds=np.asarray(stored["scaffold"][order], dtype=np.str_)
         if with_scaffolds
         else np.array([], dtype=np.str_),
@@ -192,11 +215,16 @@ def _computed(
     positions: bool,
     with_scaffolds: bool,
 ) -> dict[str, NDArray[Any]]:
-    """For the cache: features, ``row`` of each molecule that has them, its ``scaffold``, and ``left_out`` as JSON."""
+    """For the cache: features, ``row`` of each molecule that has them, its ``scaffold``, and ``left_out`` as JSON.
+
+    With positions also its ``smiles``, as the geometries' table has none.
+    """
     import numpy as np
+    from rdkit import Chem
 
     seen: list[str] = []
     rings: list[str] = []
+    written: list[str] = []
     failed = graphs.LeftOut()
 
     def noted() -> Iterator[tuple[str, Any]]:
@@ -204,6 +232,8 @@ def _computed(
             seen.append(name)
             if with_scaffolds:
                 rings.append("" if molecule is None else scaffolds.scaffold(name, molecule, failed))
+            if positions:
+                written.append("" if molecule is None else Chem.MolToSmiles(molecule))
             yield name, molecule
 
     arrays: dict[str, NDArray[Any]]
@@ -221,5 +251,7 @@ def _computed(
     arrays["row"] = np.array([chosen[name] for name in seen], dtype=np.int64)[kept]
     if with_scaffolds:
         arrays["scaffold"] = np.array(rings, dtype=np.str_)[kept]
+    if positions:
+        arrays["smiles"] = np.array(written, dtype=np.str_)[kept]
     arrays["left_out"] = np.array(json.dumps(left_out.describe() | failed.describe()))
     return arrays

@@ -72,9 +72,12 @@ def real_data(
     seed: int,
     n_latents: int,
     info: Mapping[str, Any],
+    smiles: Sequence[str] = (),
+    target_names: Sequence[str] = (),
 ) -> Data:
     """Data without known latents: n inputs x, targets (n, T), one split. The seed draws 80 % of the rows not held out.
 
+    smiles   of the n inputs where they are molecules and their SMILES are known; for pictures only
     Targets are standardised by the training rows' mean and standard deviation; one that is constant there is only
     centred, and named in ``info``. Raises NotApplicable where too few rows remain.
     """
@@ -106,6 +109,8 @@ def real_data(
         sample_test=sample_test,
         task_test=task_test,
         y_test=y_test,
+        smiles_test=tuple(smiles[int(row)] for row in test) if smiles else (),
+        target_names=tuple(target_names),
     )
     counts = {"rows_used": len(x), "n_train": len(train), "n_test": len(test)}
     title = f"{info['title']}, {len(x):,} used" if len(x) != info["rows"] else info["title"]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
+from bench.toolkit import joint_rank
 from bench.toolkit.joint_rank import joint_rank_regression, needed
 from bench.toolkit.reduced_rank import reduced_rank_regression
 
@@ -42,3 +44,24 @@ def test_it_is_asked_for_only_where_no_ridge_was_chosen_and_samples_are_few() ->
     assert needed(interpolating, task, 60)
     assert not needed(ridged, task, 60)
     assert not needed(interpolating, task // 2, 30)
+
+
+def test_counts_with_many_rare_columns_are_fitted_in_their_own_units() -> None:
+    n_tasks, n, p, d = 60, 30, 120, 3
+    errors = []
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        x = rng.poisson(np.geomspace(0.02, 3.0, p), size=(n_tasks * n, p)).astype(float)
+        encoder = rng.normal(size=(p, d)) / np.sqrt(p)
+        task, sample = np.repeat(np.arange(n_tasks), n), np.arange(n_tasks * n)
+        y = (x @ encoder * rng.normal(size=(n_tasks, d))[task]).sum(1) + rng.normal(size=len(x))
+        held = rng.random(len(x)) < 0.1
+        found = joint_rank_regression(x, sample, task, y, held, n_tasks=n_tasks, n_latents=d)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(joint_rank, "own_units", lambda standardise: np.ones(len(standardise.mean)))
+            standardised = joint_rank_regression(x, sample, task, y, held, n_tasks=n_tasks, n_latents=d)
+        errors.append([1 - _r2(fit.encode(x), x @ encoder) for fit in (standardised, found)])
+        np.testing.assert_allclose(np.cov(found.encode(x).T, bias=True), np.eye(d), atol=1e-6)
+    before, after = np.mean(errors, axis=0)
+    print(f"1 - R² of the factors: standardised columns {before:.3f}, their own units tried too {after:.3f}")
+    assert after < 0.8 * before

@@ -66,3 +66,7 @@ def test_the_rarest_scaffolds_are_held_out_whole(share: float) -> None:
     hashed = scaffolds.hashed(labels * 3, share)
     for label in "abcd":
         assert len(set(hashed[np.array(labels * 3) == label].tolist())) == 1
+
+
+def test_scaffolds_that_are_not_read_again_are_named_once_in_order() -> None:
+    assert scaffolds.unparsable(["c1ccccc1", "C1CC", "", "c1ccc1c", "C1CC"]) == ["C1CC", "c1ccc1c"]

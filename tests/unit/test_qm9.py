@@ -160,6 +160,7 @@ def test_qm9_files_that_do_not_fit_are_refused(folder: Path) -> None:
         r"qm9.csv: a header but no rows": text.split("\n")[0] + "\n",
         r"qm9.csv: row 3: 16 fields, but the header has 15": text.replace("gdb_15,", "gdb_15,extra,", 1),
         r"qm9.csv: row 2, column 'mu': 'inf' is not a finite number": _with_cell(text, 2, 3, "inf"),
+        r"qm9.csv: row 2, column 'mu': 'nan' is not a finite number": _with_cell(text, 2, 3, "nan"),
         r"qm9.csv: row 2, column 'smiles': empty": _with_cell(text, 2, 1, ""),
         r"qm9.csv: 1 rows with a mol_id that an earlier row has: gdb_1;": _with_cell(text, 2, 0, "gdb_1"),
     }

@@ -81,6 +81,7 @@ def section(board: Board, found: Registry, drawn: Pictures, ids: Mapping[int, st
         "times": views.times_table(shown),
         "absent": views.not_applicable(board),
         "theorems": [row for row in shown if row.theorem.answer],
+        "gallery": drawn.galleries.get(board.slug),
         "necessary": "" if board.truth else facts.NECESSARY,
         "commands": [line for row in shown for line in row_commands(row, found)],
         "seconds": seconds,

@@ -25,6 +25,7 @@ class GraphEncoder(nn.Module):
     hidden, layers   width and number of the rounds of messages
     architecture     "edges" (GINE), "distances" (GINE and distance filters), "auto" (distances where there are
                      positions), or "egnn" (``EquivariantRounds``)
+    linear           the linear path from the flat view; False where the caller has one beside the encoder
 
     The sum of what nodes know after the rounds, in units of an average graph's size, goes through a last affine map; a
     linear map of the flat view is added to it. Codes depend on positions through distances alone: they do not change
@@ -41,6 +42,7 @@ class GraphEncoder(nn.Module):
         hidden: int = 96,
         layers: int = 3,
         architecture: str = "auto",
+        linear: bool = True,
     ) -> None:
         super().__init__()
         if architecture not in ARCHITECTURES:
@@ -55,7 +57,7 @@ class GraphEncoder(nn.Module):
             MessageRound(hidden, inputs.edge_features, N_FILTERS if self.distances else 0, init) for _ in range(layers)
         )
         self.leave = Linear(hidden, width, init)
-        self.linear = Linear(inputs.columns, width, init, bias=False)
+        self.linear = Linear(inputs.columns, width, init, bias=False) if linear else None
 
     def forward(self, rows: GraphRows) -> Tensor:
         h = self.enter(rows.nodes[None])[0]
@@ -72,8 +74,8 @@ class GraphEncoder(nn.Module):
         for message_round in self.rounds:
             h = message_round(h, joined, rows.edge_features, pairs, filters)
         per_graph = h.new_zeros(len(rows), h.shape[1]).index_add(0, rows.graph_of_node, h) / self.mean_size
-        codes: Tensor = self.leave(per_graph[None]) + self.linear(rows.counts[None])
-        return codes
+        codes: Tensor = self.leave(per_graph[None])
+        return codes if self.linear is None else codes + self.linear(rows.counts[None])
 
 
 class MessageRound(nn.Module):

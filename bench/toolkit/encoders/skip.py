@@ -79,15 +79,20 @@ class JointRows:
 class KindEncoder(nn.Module):
     """codes = flat L + encoder(rows) (B, width), for kinds other than vectors; without L where ``skip`` is None.
 
-    skip      (columns of the flat view, width) initial L; beside it the encoder starts at 0
+    skip      (columns of the flat view, width) initial L; beside it the encoder starts at 0. L stays as it is for
+              graphs: the counts of their parts are many and their start was regularised in the units of occurrences,
+              which steps of equal size in every whitened direction undo at once
     options   of the kind's encoder
     """
 
     def __init__(self, inputs: Prepared, width: int, skip: Tensor | None, init: Streams, **options: Any) -> None:
         super().__init__()
         self.width = width
+        fixed = skip is not None and inputs.kind == "graph"
+        if fixed:
+            options = {"linear": False, **options}
         self.encoder = encoder(inputs, width, init, **options)
-        self.skip = None if skip is None else nn.Parameter(skip.clone())
+        self.skip = None if skip is None else nn.Parameter(skip.clone(), requires_grad=not fixed)
         if skip is not None:
             with torch.no_grad():
                 for parameter in end_parameters(self.encoder):
