@@ -21,11 +21,10 @@ import pytest
 from bench.run.executors.confine import landlock_version
 from bench.run.provenance import usable_cores
 from tests.conftest import ROOT, Run
-from tests.end_to_end.kill_loop import rounds
+from tests.end_to_end.kill_loop import alive, rounds
 
 PLUGINS = ROOT / "tests" / "end_to_end" / "plugins"
 TOY, HOSTILE = PLUGINS / "toy.py", PLUGINS / "hostile.py"
-MARK = "left-behind-by-a-learner"
 fenced = pytest.mark.skipif(landlock_version() < 6, reason="needs a kernel that fences signals off (Landlock 6)")
 
 HEALTHY = [
@@ -67,22 +66,9 @@ def records(out: Path) -> dict[str, dict[str, Any]]:
     return {record["spec"]["learner"]: record for record in found}
 
 
-def left_behind(folder: Path) -> list[str]:
-    """Processes that carry the mark of a learner's child, or work for a run with this temporary folder."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            words = " ".join(process.cmdline())
-            if MARK in words or str(folder) in words:
-                found.append(words)
-        except psutil.Error:
-            continue
-    return found
-
-
 def gone(folder: Path, within_s: float = 30.0) -> bool:
     deadline = time.monotonic() + within_s
-    while left_behind(folder):
+    while alive(folder):
         if time.monotonic() > deadline:
             return False
         time.sleep(0.05)
@@ -94,7 +80,7 @@ def scratch() -> Iterator[Path]:
     """A temporary folder for a run, with a short name; empty at the end, and nobody works in it."""
     folder = Path(tempfile.mkdtemp(dir="/tmp"))
     yield folder
-    assert gone(folder), left_behind(folder)
+    assert gone(folder), alive(folder)
     assert list(folder.iterdir()) == []
     folder.rmdir()
 
@@ -173,10 +159,12 @@ def test_a_run_that_is_killed_leaves_nothing(tmp_path: Path, scratch: Path, numb
     """
     process = start(tmp_path, scratch, "bad-family-eats", "toy-hangs")
     wait_for(lambda: cells_under_way(scratch) == 2)
-    time.sleep(0.5)
+    # the run, the zygote, and for each cell a supervisor, a scorer and a learner: those that are counted afterwards
+    wait_for(lambda: len(alive(scratch)) >= 8)
+    assert len(alive(scratch.parent / "another")) == 0
     process.send_signal(number)
     stdout, stderr = process.communicate(timeout=30)
-    assert gone(scratch), left_behind(scratch)
+    assert gone(scratch), alive(scratch)
     assert "Traceback" not in stdout + stderr
     if number != signal.SIGKILL:
         assert process.returncode == 130

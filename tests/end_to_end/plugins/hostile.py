@@ -202,9 +202,9 @@ class LeavesChildren(_Copy):
     """Leaves children that want to live on: in sessions of their own, their parents gone."""
 
     def misbehave(self, view, progress):
-        code = f"import time; time.sleep(3600)  # {MARK}"
-        for _ in range(3):
-            subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+        code = f"import time; time.sleep(3600)  # {MARK} {os.environ['TMPDIR']}"
+        for environment in (None, None, {}):
+            subprocess.Popen([sys.executable, "-c", code], start_new_session=True, env=environment)
         if os.fork() == 0:
             os.setsid()
             subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
