@@ -40,7 +40,7 @@ class Zygote:
     def run(self) -> None:
         """Serve until the other end closes, then end everything."""
         try:
-            self.control.sendall(b"{}")
+            self.control.sendall(json.dumps({"scratch": str(self.scratch)}).encode())
             while True:
                 ready, _, _ = select.select([self.control], [], [], POLL_S)
                 self._collect()

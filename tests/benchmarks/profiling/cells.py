@@ -24,9 +24,9 @@ def overheads(learner: str, n_cells: int) -> dict[str, Any]:
     """Wall seconds of the first and of each later cell beyond its own phases, and their largest peak memory."""
     from bench import registry
     from bench.run.cell import job_of
-    from bench.run.executors import local
+    from bench.run.executors import jobs as executor
     from bench.run.executors.imports import foreign_imports
-    from bench.run.executors.pool import Pool
+    from bench.run.executors.local import Pool
     from bench.run.plan import Selection, plan
 
     found = registry.discover()
@@ -39,7 +39,7 @@ def overheads(learner: str, n_cells: int) -> dict[str, Any]:
     with Pool() as pool:
         last = time.perf_counter()
         pool.preload(preload)
-        for outcome in local.run(jobs, pool, at_once=1, limits=local.Limits(120, 2048)):
+        for outcome in executor.run(jobs, pool, at_once=1, limits=executor.Limits(120, 2048)):
             now = time.perf_counter()
             own = sum(phase["wall_s"] for phase in outcome.record["phases"].values())
             spent.append(now - last - own)
