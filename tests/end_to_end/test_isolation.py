@@ -18,52 +18,11 @@ from typing import Any
 import psutil
 import pytest
 
-from bench.run.executors.confine import landlock_version
 from bench.run.provenance import usable_cores
 from tests.conftest import ROOT, Run
+from tests.end_to_end import matrix
 from tests.end_to_end.kill_loop import alive, rounds
-
-PLUGINS = ROOT / "tests" / "end_to_end" / "plugins"
-TOY, HOSTILE = PLUGINS / "toy.py", PLUGINS / "hostile.py"
-fenced = pytest.mark.skipif(landlock_version() < 6, reason="needs a kernel that fences signals off (Landlock 6)")
-
-HEALTHY = [
-    "bad-thread",
-    "bad-fork-returns",
-    "bad-numpy-count",
-    "bad-progress",
-    "bad-words",
-    "bad-children",
-    "bad-pool",
-    "bad-vandal",
-    "bad-wanders",
-    "bad-dice",
-    "bad-long",
-]
-TOO_LONG = "not done after 25 s; allow more with --timeout"
-TOO_LARGE = "used more than 1500 MiB; allow more with --memory-limit"
-EXPECTED = dict.fromkeys(HEALTHY, ("ok", "")) | {
-    "bad-half-message": ("timeout", TOO_LONG),
-    "bad-garbage": ("failed", "the learner's process sent a message that says its header has"),
-    "bad-huge": ("failed", "the learner's process sent a message whose arrays have more than 1572864000 bytes"),
-    "bad-forged": ("failed", "the learner's process sent a message of the type 'record'"),
-    "bad-closes": ("failed", "the learner's process closed its connection"),
-    "bad-signal": ("killed", "process ended by signal 40"),
-    "bad-exits": ("failed", "process ended with exit code 3 and no record"),
-    "bad-stops": ("timeout", TOO_LONG),
-    "bad-nan-count": ("failed", "bad-nan-count.n_parameters_ is 'nan', not a whole number"),
-    "bad-endless": ("failed", "bad-endless.history_ is nested too deep for JSON"),
-    "bad-message": ("failed", "Odd: (its message cannot be read)"),
-    "bad-family-eats": ("oom", TOO_LARGE),
-    "bad-gulp": ("oom", "out of memory: "),
-    "bad-shouts": ("failed", "ValueError: hoarse"),
-    "bad-masked": ("failed", "bad-masked.encode returned a MaskedArray, not a numpy array (n, d)"),
-}
-
-
-def records(out: Path) -> dict[str, dict[str, Any]]:
-    found = [json.loads(path.read_text()) for path in (out / "runs").glob("*.json")]
-    return {record["spec"]["learner"]: record for record in found}
+from tests.end_to_end.matrix import HOSTILE, TOY, records
 
 
 def gone(folder: Path, within_s: float = 30.0) -> bool:
@@ -85,28 +44,16 @@ def scratch() -> Iterator[Path]:
     folder.rmdir()
 
 
-def test_every_hostile_learner_costs_its_own_cell(bench: Run, tmp_path: Path, scratch: Path) -> None:
-    done = bench(
-        *("run", "--learners", "bad-*,toy-copy", "--datasets", "toy", "--budget", "smoke", "--seeds", "0"),
-        *("--plugin", TOY, "--plugin", HOSTILE, "--out", "r", "--timeout", 25, "--memory-limit", 1500, "--jobs", 2),
-        *("--set", f"bad-vandal.out={tmp_path / 'r'}"),
-        environment={"TMPDIR": str(scratch)},
-    )
+def test_every_learner_of_the_matrix_costs_its_own_cell(bench: Run, tmp_path: Path, scratch: Path) -> None:
+    out = tmp_path / "r"
+    done = bench(*matrix.command(out), "--jobs", 2, environment={"TMPDIR": str(scratch)})
+    assert alive(scratch) == []  # the run has waited for all of them
     assert "Traceback" not in done.stderr + done.stdout
-    found = {name: (record["status"], record["reason"]) for name, record in records(tmp_path / "r").items()}
-    killer = found.pop("bad-killer")
-    assert found.pop("toy-copy") == ("ok", "")
-    assert found.keys() == EXPECTED.keys()
-    wrong = {
-        name: found[name]
-        for name, (status, reason) in EXPECTED.items()
-        if found[name][0] != status or not found[name][1].startswith(reason) or (not reason and found[name][1])
-    }
-    assert not wrong
-    assert killer[0] == ("failed" if landlock_version() >= 6 else "killed")
-    assert json.loads((tmp_path / "r" / "store.json").read_text())["format"] == 1
+    assert len(matrix.EXPECTED) >= 25
+    assert matrix.deviations(out) == {}
+    assert json.loads((out / "store.json").read_text())["format"] == 1
     assert done.returncode == 1
-    made = records(tmp_path / "r")
+    made = records(out)
     assert made["bad-numpy-count"]["n_parameters"] == 7
     assert made["bad-words"]["history"] == {"half": "\\ud800", "colour": "red", "\\udfff": 1}
     assert made["bad-pool"]["history"] == {"rows": 60}

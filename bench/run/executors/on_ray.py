@@ -22,13 +22,14 @@ from bench.api import Info
 from bench.errors import UsageError
 from bench.run import provenance
 from bench.run.cell import Job, Outcome
-from bench.run.executors import ray_node
+from bench.run.executors import ray_code, ray_node
 from bench.run.executors.local import Pool
 from bench.run.executors.supervisor import Limits
 from bench.run.outcome import one_line
 from bench.run.spec import RunSpec
 
 TRIES = 2
+LONGEST_CAUSE = 400
 LOOK_AT_NODES_S, NO_NODE_S = 5.0, 60.0
 OBJECT_STORE_MIB = 128
 """Of a Ray that is started here: records and codes pass through it, one job's at a time."""
@@ -80,7 +81,7 @@ class Sent:
         except StopIteration:
             return self._lost("ended without a record")
         except ray.exceptions.RayTaskError as error:
-            return self._lost(f"failed with {one_line(error.cause)}", "failed")
+            return self._lost(f"failed with {one_line(error.cause)[:LONGEST_CAUSE]}", "failed")
         except ray.exceptions.NodeDiedError:
             return self._lost("was lost")
         except ray.exceptions.RayError as error:
@@ -133,7 +134,8 @@ class Nodes:
         self._preload: dict[str, None] = {}
         self._folder = _connect(address)
         self._here = Pool(threads=threads, closed=closed)
-        self._task: Any = ray.remote(max_retries=0, num_returns="streaming")(ray_node.run_job)
+        self._task: Any = ray.remote(max_retries=0, num_returns="streaming")(ray_code.carrier())
+        self._code = ray.put(ray_code.packed())
         self._look_at = 0.0
 
     def __enter__(self) -> Nodes:
@@ -166,7 +168,9 @@ class Nodes:
         """Send what is not finished of a job; returns the stream of what it tells."""
         job = replace(sent.job, specs=sent.specs[sent.finished :])
         order = ray_node.parcel(job, sent.limits, sent.codes, [*self._preload], self._closed)
-        return self._task.options(**_needs(job, sent.limits), name=job.specs[0].key).remote(order)
+        return self._task.options(**_needs(job, sent.limits), name=job.specs[0].key).remote(
+            self._code, job.stamp["code_sha256"][:16], order
+        )
 
     def ready(self, running: Sequence[Sent], seconds: float) -> list[Sent]:
         if not running:
@@ -247,7 +251,7 @@ def _needs(job: Job, limits: Limits) -> dict[str, float]:
 
 def _in_words(needs: Mapping[str, float]) -> str:
     gpu = " a GPU," if needs["num_gpus"] else ""
-    return f"{needs['num_cpus']:g} CPUs,{gpu} {needs['memory'] / 2**20:g} MiB"
+    return f"{needs['num_cpus']:g} CPUs,{gpu} {needs['memory'] / 2**20:.0f} MiB"
 
 
 def _some_node_has(needs: Mapping[str, float]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import platform
 import shutil
 import tempfile
 import time
@@ -41,16 +42,15 @@ def parcel(
 
 
 def run_job(order: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Body of a Ray task: yields {"node": …}, then {"record", "codes"} a cell, and {"fraction", "message"} meanwhile.
+    """Run a job on this node: yields {"record", "codes"} for each cell, and {"fraction", "message"} meanwhile.
 
-    Raises RuntimeError where the node's code is not the code of the run.
+    Raises RuntimeError where the code of this process is not the code of the run.
     """
-    yield {"node": node_name()}
     job = Job.from_json(order["job"])
     theirs, ours = job.stamp["code_sha256"], provenance.software()["code_sha256"]
     if theirs != ours:
-        raise RuntimeError(f"the node has other code than the run ({ours[:12]}, not {theirs[:12]}); install the same")
-    pool = _pool(job.threads, [*order["closed"], *map(str, private_folders()), _session()])
+        raise RuntimeError(f"the code is {ours[:12]}, not that of the run, {theirs[:12]}: it was edited meanwhile")
+    pool = _pool(job.threads, [*order["closed"], *map(str, private_folders()), *_of_ray()])
     pool.preload(order["preload"])
     folder = Path(tempfile.mkdtemp(prefix="p", dir=pool.scratch))
     running = pool.start(
@@ -68,13 +68,6 @@ def run_job(order: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     finally:
         pool.forget(running)
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def node_name() -> str:
-    """Address of this node and the beginning of its identity, as ``ray list nodes`` shows them."""
-    import ray
-
-    return f"{ray.util.get_node_ip_address()} ({ray.get_runtime_context().get_node_id()[:8]})"
 
 
 _pools: dict[tuple[Any, ...], Pool] = {}
@@ -116,11 +109,19 @@ def _stamp(job: Job) -> dict[str, Any]:
     """The run's provenance with the machine and the packages of this node."""
     here = provenance.stamp(job.stamp["device"], job.threads)
     own = {name: here[name] for name in ("python", "packages", "hardware", "isolation")}
-    return {**job.stamp, **own, "node": node_name()}
+    return {**job.stamp, **own, "node": _node_name()}
 
 
-def _session() -> str:
-    """Ray's folder of logs and sockets on this node."""
+def _node_name() -> str:
+    """Name and address of this machine."""
+    import ray
+
+    return f"{platform.node()} ({ray.util.get_node_ip_address()})"
+
+
+def _of_ray() -> list[str]:
+    """Where Ray has its logs and sockets on this node."""
     from ray._private import worker
 
-    return str(worker.global_worker.node.get_session_dir_path())
+    session: str = worker.global_worker.node.get_session_dir_path()
+    return [os.path.join(session, name) for name in ("logs", "sockets")]
