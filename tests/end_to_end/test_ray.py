@@ -236,4 +236,4 @@ def test_a_node_with_other_code_runs_nothing() -> None:
     order = ray_node.parcel(job_of([cells[0].spec], found), Limits(10, 1000), None, [], [])
     order["job"]["stamp"]["code_sha256"] = "0" * 64
     with pytest.raises(RuntimeError, match="not that of the run"):
-        next(ray_node.run_job(order))
+        next(ray_node.run_job(order, "here"))

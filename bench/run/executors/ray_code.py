@@ -36,8 +36,9 @@ def carrier() -> Callable[[bytes, str, Mapping[str, Any]], Iterator[dict[str, An
         import ray
         from ray._private import worker
 
-        context = ray.get_runtime_context()
-        yield {"node": f"{ray.util.get_node_ip_address()} ({context.get_node_id()[:8]})"}
+        # address and the beginning of its identity, as Ray lists them: two nodes may be on one machine
+        node = f"{ray.util.get_node_ip_address()} ({ray.get_runtime_context().get_node_id()[:8]})"
+        yield {"node": node}
         session = worker.global_worker.node.get_session_dir_path()
         folder = os.path.join(session, f"bench-{name}")
         if not os.path.isdir(folder):
@@ -53,6 +54,6 @@ def carrier() -> Callable[[bytes, str, Mapping[str, Any]], Iterator[dict[str, An
             sys.path.insert(0, folder)
         from bench.run.executors.ray_node import run_job
 
-        yield from run_job(order)
+        yield from run_job(order, node)
 
     return run

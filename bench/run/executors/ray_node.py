@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import platform
 import shutil
 import tempfile
 import time
@@ -41,7 +40,7 @@ def parcel(
     }
 
 
-def run_job(order: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def run_job(order: Mapping[str, Any], node: str) -> Iterator[dict[str, Any]]:
     """Run a job on this node: yields {"record", "codes"} for each cell, and {"fraction", "message"} meanwhile.
 
     Raises RuntimeError where the code of this process is not the code of the run.
@@ -54,7 +53,9 @@ def run_job(order: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     pool.preload(order["preload"])
     folder = Path(tempfile.mkdtemp(prefix="p", dir=pool.scratch))
     running = pool.start(
-        _placed(replace(job, stamp=_stamp(job)), order["files"], folder), Limits(**order["limits"]), order["codes"]
+        _placed(replace(job, stamp=_stamp(job, node)), order["files"], folder),
+        Limits(**order["limits"]),
+        order["codes"],
     )
     told, tell_at = 0.0, 0.0
     try:
@@ -105,18 +106,11 @@ def _placed(job: Job, files: Mapping[str, bytes], folder: Path) -> Job:
     return replace(job, learner=moved(job.learner), dataset=moved(job.dataset), metrics=[*map(moved, job.metrics)])
 
 
-def _stamp(job: Job) -> dict[str, Any]:
+def _stamp(job: Job, node: str) -> dict[str, Any]:
     """The run's provenance with the machine and the packages of this node."""
     here = provenance.stamp(job.stamp["device"], job.threads)
     own = {name: here[name] for name in ("python", "packages", "hardware", "isolation")}
-    return {**job.stamp, **own, "node": _node_name()}
-
-
-def _node_name() -> str:
-    """Name and address of this machine."""
-    import ray
-
-    return f"{platform.node()} ({ray.util.get_node_ip_address()})"
+    return {**job.stamp, **own, "node": node}
 
 
 def _of_ray() -> list[str]:
