@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -26,8 +27,8 @@ if importlib.util.find_spec("ray") is None:
     pytest.skip("needs Ray: pip install '.[ray]'", allow_module_level=True)
 
 SMALL = {"num_cpus": 1, "memory": 4 * 2**30, "object_store_memory": 80 * 2**20}
-PEOPLE = 4
-"""A zygote, and a supervisor, a scorer and a learner for the cell it has under way."""
+PEOPLE = 5
+"""A zygote and its shield, and a supervisor, a scorer and a learner for the cell it has under way."""
 
 
 class Nodes:
@@ -38,13 +39,21 @@ class Nodes:
 
         self.scratch = folder / "t"
         self.scratch.mkdir()
-        before = dict(os.environ)
-        os.environ.update(TMPDIR=str(self.scratch), RAY_TMPDIR=str(folder), RAY_USAGE_STATS_ENABLED="0")
-        try:
+        self._folder = folder
+        with self._environment():
             head = {**SMALL, "num_cpus": 0, "include_dashboard": False}
             self._cluster = Cluster(initialize_head=True, head_node_args=head)
-            self.nodes = [self._cluster.add_node(**SMALL) for _ in range(3)]
-            self.address = self._cluster.address
+        self.address = self._cluster.address
+        self.nodes: list[Any] = []
+        for _ in range(3):
+            self.add()
+
+    @contextlib.contextmanager
+    def _environment(self) -> Iterator[None]:
+        before = dict(os.environ)
+        os.environ.update(TMPDIR=str(self.scratch), RAY_TMPDIR=str(self._folder), RAY_USAGE_STATS_ENABLED="0")
+        try:
+            yield
         finally:
             os.environ.clear()
             os.environ.update(before)
@@ -79,7 +88,8 @@ class Nodes:
         self.nodes.remove(node)
 
     def add(self) -> None:
-        self.nodes.append(self._cluster.add_node(**SMALL))
+        with self._environment():
+            self.nodes.append(self._cluster.add_node(**SMALL))
 
     def close(self) -> None:
         self._cluster.shutdown()
@@ -105,6 +115,7 @@ def nodes() -> Iterator[Nodes]:
 def nothing_is_left(nodes: Nodes) -> Iterator[None]:
     yield
     assert nodes.gone(), nodes.people()
+    wait_for(lambda: not list(nodes.scratch.iterdir()))
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = 120.0) -> None:

@@ -31,6 +31,27 @@ ANSWER_S = 120.0
 # a socket's path has at most 107 characters, of which multiprocessing takes 33 and we 26
 LONGEST_PLACE, SHORT_PLACES = 48, ("/tmp", "/var/tmp", "/dev/shm")
 
+ENDS_WITH_PARENT = """
+import ctypes, os, sys
+def end_with(parent):
+    if sys.platform == 'linux': ctypes.CDLL(None).prctl(1, 15, 0, 0, 0)  # SIGTERM when the parent ends
+    if os.getppid() != parent: os._exit(0)
+end_with(int(sys.argv.pop(1)))
+"""
+SHIELD = """
+shield = os.getpid()
+if os.fork():
+    os.wait()
+    os._exit(0)
+end_with(shield)
+"""
+BECOMES_ZYGOTE = """
+import json
+sys.path[:] = json.loads(sys.argv.pop(1))
+from bench.run.executors.zygote import main
+main(sys.argv[1:])
+"""
+
 
 @dataclass
 class Running:
@@ -87,13 +108,16 @@ class Pool:
 
     threads   of the numerical libraries in each cell
     closed    files and folders that learners may not read
+    shielded  there is a process between this one and the zygote: whoever kills all children of this one, as Ray does
+              with its workers, leaves the zygote the time to clean up
 
     Raises UsageError where no process or temporary file can be made.
     """
 
-    def __init__(self, *, threads: int = 1, closed: Sequence[Path] = ()) -> None:
+    def __init__(self, *, threads: int = 1, closed: Sequence[Path] = (), shielded: bool = False) -> None:
         self.threads = threads
         self._closed = [str(path.resolve()) for path in closed]
+        self._shielded = shielded
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._imported: set[str] = set()
@@ -198,15 +222,7 @@ class Pool:
 
     def _begin(self) -> socket.socket:
         near, far = socket.socketpair()
-        code = (
-            "import ctypes, os, sys\n"
-            "if sys.platform == 'linux': ctypes.CDLL(None).prctl(1, 15, 0, 0, 0)\n"  # SIGTERM when the parent ends
-            "if os.getppid() != int(sys.argv.pop(1)): sys.exit()\n"
-            "import json\n"
-            "sys.path[:] = json.loads(sys.argv.pop(1))\n"
-            "from bench.run.executors.zygote import main\n"
-            "main(sys.argv[1:])"
-        )
+        code = ENDS_WITH_PARENT + (SHIELD if self._shielded else "") + BECOMES_ZYGOTE
         search_path = [os.path.abspath(path) for path in sys.path]
         words = [str(os.getpid()), json.dumps(search_path)]
         words += [str(far.fileno()), json.dumps(self._closed), json.dumps(_places())]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import shutil
 import tempfile
@@ -81,8 +80,7 @@ def _pool(threads: int, closed: list[str]) -> Pool:
     if key not in _pools:
         for other in list(_pools):
             _pools.pop(other).close()
-        _pools[key] = Pool(threads=threads, closed=[Path(path) for path in closed])
-        atexit.register(_pools[key].close)
+        _pools[key] = Pool(threads=threads, closed=[Path(path) for path in closed], shielded=True)
     _pools[key].begin()
     return _pools[key]
 

@@ -256,7 +256,7 @@ def enclose(fence: Fence, folder: Path) -> None:
     """From here on this process is a plugin's: a session, a working folder and temporary files of its own."""
     os.setsid()
     os.chdir(folder)
-    os.environ["TMPDIR"] = os.environ["TRITON_CACHE_DIR"] = str(folder)
+    os.environ |= dict.fromkeys(("TMPDIR", "TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR"), str(folder))
     tempfile.tempdir = None
     fence.enter(folder)
 

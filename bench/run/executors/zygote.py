@@ -123,8 +123,12 @@ def main(arguments: list[str]) -> None:
     if scratch is None:
         control.sendall(json.dumps({"error": error}).encode())
         return
+    # some packages make files when they are imported
+    os.environ["TMPDIR"], tempfile.tempdir = str(scratch), None
     try:
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
-        Zygote(control, json.loads(closed), scratch).run()
+        with contextlib.suppress(SystemExit):
+            Zygote(control, json.loads(closed), scratch).run()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+    os._exit(0)  # taking down an interpreter with torch in it can take seconds, for which somebody may wait
