@@ -24,6 +24,7 @@ HEALTHY = [
     "bad-children",
     "bad-pool",
     "bad-vandal",
+    "bad-caller",
     "bad-wanders",
     "bad-dice",
     "bad-long",

@@ -19,6 +19,7 @@ import psutil
 import pytest
 
 from bench.run import provenance
+from bench.run.executors.confine import landlock_version
 from tests.conftest import ROOT, Run
 from tests.end_to_end import matrix
 from tests.end_to_end.matrix import HOSTILE, TOY, records
@@ -167,11 +168,14 @@ def test_the_numbers_are_those_of_this_machine(bench: Run, tmp_path: Path, nodes
 
 
 def test_the_matrix_holds(bench: Run, tmp_path: Path, nodes: Nodes) -> None:
-    done = bench(*matrix.command(tmp_path / "r"), *on(nodes))
+    """And no learner calls the services of the cluster, which would run whatever it sends."""
+    done = bench(*matrix.command(tmp_path / "r"), *on(nodes), "--set", f"bad-caller.out={nodes.address}")
     assert "Traceback" not in done.stderr + done.stdout
     assert len(matrix.EXPECTED) >= 25
     assert matrix.deviations(tmp_path / "r") == {}
     assert done.returncode == 1
+    if landlock_version() >= 4:
+        assert records(tmp_path / "r")["bad-caller"]["history"] == {"answer": "PermissionError"}
 
 
 def test_a_run_that_is_killed_leaves_nothing(tmp_path: Path, nodes: Nodes) -> None:

@@ -108,16 +108,16 @@ class Pool:
 
     threads   of the numerical libraries in each cell
     closed    files and folders that learners may not read
-    shielded  there is a process between this one and the zygote: whoever kills all children of this one, as Ray does
-              with its workers, leaves the zygote the time to clean up
+    on_node   of a Ray cluster: learners do not reach its services; and there is a process between this one and the
+              zygote, so that Ray, which kills the children of its workers, leaves the zygote the time to clean up
 
     Raises UsageError where no process or temporary file can be made.
     """
 
-    def __init__(self, *, threads: int = 1, closed: Sequence[Path] = (), shielded: bool = False) -> None:
+    def __init__(self, *, threads: int = 1, closed: Sequence[Path] = (), on_node: bool = False) -> None:
         self.threads = threads
         self._closed = [str(path.resolve()) for path in closed]
-        self._shielded = shielded
+        self._on_node = on_node
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._imported: set[str] = set()
@@ -222,10 +222,10 @@ class Pool:
 
     def _begin(self) -> socket.socket:
         near, far = socket.socketpair()
-        code = ENDS_WITH_PARENT + (SHIELD if self._shielded else "") + BECOMES_ZYGOTE
+        code = ENDS_WITH_PARENT + (SHIELD if self._on_node else "") + BECOMES_ZYGOTE
         search_path = [os.path.abspath(path) for path in sys.path]
         words = [str(os.getpid()), json.dumps(search_path)]
-        words += [str(far.fileno()), json.dumps(self._closed), json.dumps(_places())]
+        words += [str(far.fileno()), json.dumps(self._closed), json.dumps(_places()), json.dumps(self._on_node)]
         # a learner on a node of a Ray cluster need not know of the cluster
         environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
         environment |= dict.fromkeys(THREAD_VARIABLES, str(self.threads))

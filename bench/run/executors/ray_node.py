@@ -80,7 +80,7 @@ def _pool(threads: int, closed: list[str]) -> Pool:
     if key not in _pools:
         for other in list(_pools):
             _pools.pop(other).close()
-        _pools[key] = Pool(threads=threads, closed=[Path(path) for path in closed], shielded=True)
+        _pools[key] = Pool(threads=threads, closed=[Path(path) for path in closed], on_node=True)
     _pools[key].begin()
     return _pools[key]
 

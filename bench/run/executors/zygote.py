@@ -32,9 +32,9 @@ PATIENCE_S = 8.0
 class Zygote:
     """Serves requests: {"do": "import", "modules": […]}; "cell" and "describe", each with a socket to speak through."""
 
-    def __init__(self, control: socket.socket, closed: list[str], scratch: Path) -> None:
+    def __init__(self, control: socket.socket, closed: list[str], scratch: Path, *, on_node: bool) -> None:
         self.control, self.scratch = control, scratch
-        self.fence = Fence([Path(path) for path in closed], self.scratch)
+        self.fence = Fence([Path(path) for path in closed], self.scratch, web=on_node)
         self.ours: dict[int, str] = {}
 
     def run(self) -> None:
@@ -103,11 +103,12 @@ def _own_children() -> list[int]:
 
 
 def main(arguments: list[str]) -> None:
-    """``arguments``: number of the control socket, closed paths and places for a scratch folder, both as JSON.
+    """``arguments``: number of the control socket; as JSON closed paths, places for a scratch folder, whether this is a
+    node of a cluster.
 
     Whoever starts this has asked the kernel for SIGTERM at the end of its parent before anything was imported.
     """
-    handle, closed, places = arguments
+    handle, closed, places, on_node = arguments
     for number in (signal.SIGINT, signal.SIGHUP):  # the process that asks decides what they end
         signal.signal(number, signal.SIG_IGN)
     adopt_orphans()
@@ -128,7 +129,7 @@ def main(arguments: list[str]) -> None:
     try:
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
         with contextlib.suppress(SystemExit):
-            Zygote(control, json.loads(closed), scratch).run()
+            Zygote(control, json.loads(closed), scratch, on_node=json.loads(on_node)).run()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     os._exit(0)  # taking down an interpreter with torch in it can take seconds, for which somebody may wait
