@@ -134,6 +134,26 @@ def test_a_cell_whose_supervisor_is_killed_is_recorded(tmp_path: Path, scratch: 
     assert records(tmp_path / "r")["toy-hangs"]["reason"] == "the process that watches the cell was ended from outside"
 
 
+def test_an_end_that_comes_while_a_process_forks_is_heard() -> None:
+    """Python swallows what a signal's handler raises in the middle of a fork."""
+    code = (
+        "import os, signal, sys, time\n"
+        "from bench.run.executors.supervisor import fork\n"
+        "signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(7))\n"
+        "os.register_at_fork(after_in_parent=lambda: os.kill(os.getpid(), signal.SIGTERM))\n"
+        "fork(lambda: None, 2, set())\n"
+        "time.sleep(60)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (7, "")
+
+
+def test_codes_are_kept_whatever_folder_a_learner_works_in(bench: Run, tmp_path: Path) -> None:
+    command = ("run", "--learners", "bad-wanders", "--datasets", "toy", "--budget", "smoke", "--seeds", "0")
+    assert bench(*command, "--plugin", TOY, "--plugin", HOSTILE, "--out", "r", "--keep-codes").returncode == 0
+    assert len(list((tmp_path / "r" / "codes").glob("*.npz"))) == 1
+
+
 def test_a_temporary_folder_with_a_long_name_does_not_matter(bench: Run, tmp_path: Path) -> None:
     folder = tmp_path / ("long" * 40)
     folder.mkdir()
