@@ -252,3 +252,30 @@ def test_a_node_with_other_code_runs_nothing() -> None:
     order["job"]["stamp"]["code_sha256"] = "0" * 64
     with pytest.raises(RuntimeError, match="not that of the run"):
         next(ray_node.run_job(order, "here"))
+
+
+def test_a_job_for_which_no_node_is_left_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    from bench.registry import discover
+    from bench.run.cell import job_of
+    from bench.run.executors import on_ray
+    from bench.run.executors.supervisor import Limits
+    from bench.run.plan import Selection, plan
+
+    class Cluster:
+        def send(self, sent: on_ray.Sent) -> None: ...
+
+    found = discover()
+    cells = plan(Selection(["raw"], ["linear-causal"], [0, 1], "smoke"), found)
+    job = job_of([cell.spec for cell in cells], found)
+    sent = on_ray.Sent(job, Limits(10, 1000), None, Cluster())  # type: ignore[arg-type]
+    sent.notice(False)
+    assert not sent.hopeless
+    monkeypatch.setattr(on_ray, "NO_NODE_S", -1.0)
+    sent.notice(True)
+    assert not sent.hopeless
+    sent.notice(False)
+    assert sent.hopeless
+    outcomes = sent.heard()
+    assert [outcome.record["status"] for outcome in outcomes] == ["killed", "killed"]
+    assert outcomes[0].record["reason"] == "no node is left that has 1 CPUs, 1000 MiB"
+    assert sent.over
