@@ -12,7 +12,7 @@ from bench.report.markdown import DASH, code, score, seconds, table, text
 from bench.report.ranking import TITLES
 from bench.report.rows import Board, Row, headline
 from bench.report.stamps import stamps
-from bench.report.standing import RULE, Answer, answer, main_budget, sentences
+from bench.report.standing import Answer, answer, main_budget, sentences
 from bench.report.theorems import LEGEND
 from bench.run.store import Record
 from bench.statistics.intervals import Interval
@@ -67,7 +67,7 @@ def _page(
     found = answer(members)
     parts = ["# Leaderboard"]
     if found is not None:
-        parts += [_answer(found), f"*{RULE}*"]
+        parts += [_answer(found), f"*{found.rule}*"]
     parts += [f"![Score against the CPU seconds of a fit, dataset by dataset]({picture})"] if picture else []
     parts += ["Sortable, with every cell's details, in one file: [index.html](index.html)."]
     parts += [_shortfalls(members), f"## All datasets, `{budget}` budget", HOW_TO_READ]
@@ -84,13 +84,15 @@ def _page(
 def _answer(found: Answer) -> str:
     lines = sentences(found, {standing.name: f"**{text(standing.name)}**" for standing in found.top})
     title = TITLES.get(found.family, found.family)
-    header = ["", "learner", f"{title}", "mean rank", "CPU s a fit", "datasets", "not converged"]
+    header = ["", "learner", f"{title}", "mean rank", *(["among all"] if found.held else [])]
+    header += ["CPU s a fit", "datasets", "not converged"]
     rows = [
         [
             str(place),
             f"**{text(standing.name)}**{standing.marks}",
             score(standing.score),
             score(standing.rank, digits=1),
+            *([score(standing.overall, digits=1)] if found.held else []),
             seconds(standing.cost),
             f"{len(standing.scores)} of {standing.n_boards}",
             f"{standing.unconverged} of {standing.cells}",

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
+from bench.report.holding import where_held
 from bench.report.markdown import score, seconds
 from bench.report.paired import mean_interval
 from bench.report.ranking import (
@@ -30,6 +31,9 @@ RULE = """\
 By mean rank over the datasets with known latent factors, where learners that cannot be told apart share a rank; the \
 score is the mean over those datasets, ± its 95 % interval with datasets as units. A learner stands here if it \
 applies to at least half of the datasets."""
+RULE_WHERE_HELD = """\
+Ranks, scores, costs and counts of these rows are over the datasets where the learner's theorem holds or nearly holds; \
+the rank among all learners on all datasets stands beside."""
 
 
 @dataclass
@@ -40,6 +44,7 @@ class Standing:
     ranks    {board label: shared rank}
     cpu_s    {board label: mean CPU seconds of a fit}
     n_boards how many boards have this score at all
+    overall  mean rank among all learners on all boards, where ``ranks`` are of those whose theorem holds
     cells, unconverged, failed   counts over its boards
     """
 
@@ -52,6 +57,7 @@ class Standing:
     cells: int = 0
     unconverged: int = 0
     failed: int = 0
+    overall: Interval | None = None
 
     @property
     def score(self) -> Interval | None:
@@ -81,6 +87,9 @@ class Answer:
 
     family      the score they are compared by, as ``ranking.FAMILIES`` names it
     top         the first standings, best first
+    held        are they of cells where the theorem holds or nearly holds? False where no learner has such a cell
+    sharing     how many others have the first's mean rank
+    highest     over all cells, whatever theorems say: the learner of the highest mean score
     margin      mean difference of the first to the second over their common boards, datasets as units
     ahead_on    on how many of ``n_common`` boards the first has the higher mean
     cells, done, unconverged, failed   counts over all competitors' cells that apply
@@ -97,6 +106,13 @@ class Answer:
     unconverged: int
     failed: int
     silent: int
+    sharing: int = 0
+    held: bool = False
+    highest: Standing | None = None
+
+    @property
+    def rule(self) -> str:
+        return f"{RULE} {RULE_WHERE_HELD}" if self.held else RULE
 
 
 def main_budget(boards: Sequence[Board]) -> str:
@@ -108,7 +124,8 @@ def main_budget(boards: Sequence[Board]) -> str:
 def standings(boards: Sequence[Board], family: str = "mcc") -> list[Standing]:
     """Every learner that has the score on a board where the truth is known; best first.
 
-    Learners on at least half of the boards come first, by mean rank, then by score.
+    Learners on at least half of the boards come first, by mean rank; of equal ones those on more boards, as a mean
+    over fewer is over other data; then by score.
     """
     used = [(board, metric) for board in boards if board.truth and (metric := metric_on(board, family))]
     made: dict[str, Standing] = {}
@@ -138,10 +155,14 @@ def answer(boards: Sequence[Board]) -> Answer | None:
     if not families:
         return None
     family = "mcc" if "mcc" in families else max(set(families), key=families.count)
-    every = [standing for standing in standings(known, family) if standing.scores]
-    top = [standing for standing in every if standing.covers_half] or every
-    if not top:
+    over_all = _covering(standings(known, family))
+    if not over_all:
         return None
+    promised = _covering(standings([where_held(board) for board in known], family))
+    overall = {standing.name: standing.rank for standing in standings(known, family)}
+    top = promised or over_all
+    for standing in top:
+        standing.overall = overall.get(standing.name)
     margin, ahead, common = _margin(top)
     cells = [record for board in boards for row in competitors(board) for record in row.records]
     cells = [record for record in cells if record["status"] != "skipped"]
@@ -156,7 +177,20 @@ def answer(boards: Sequence[Board]) -> Answer | None:
         unconverged=sum(record["status"] == "ok" and record.get("converged") is False for record in cells),
         failed=sum(record["status"] != "ok" for record in cells),
         silent=sum(record["status"] == "ok" and record.get("converged") is None for record in cells),
+        sharing=sum(_same_rank(top[0], other) for other in top[1:]),
+        held=bool(promised),
+        highest=max(over_all, key=lambda standing: standing.score.mean if standing.score else float("-inf")),
     )
+
+
+def _same_rank(first: Standing, second: Standing) -> bool:
+    return first.rank is not None and second.rank is not None and second.rank.mean <= first.rank.mean
+
+
+def _covering(standings: Sequence[Standing]) -> list[Standing]:
+    """Those with scores on at least half of the boards, or with any where none has."""
+    scored = [standing for standing in standings if standing.scores]
+    return [standing for standing in scored if standing.covers_half] or scored
 
 
 def sentences(found: Answer, quote: Mapping[str, str] | None = None) -> list[str]:
@@ -173,12 +207,21 @@ def sentences(found: Answer, quote: Mapping[str, str] | None = None) -> list[str
     clear = found.margin is not None and found.margin.low is not None and not found.margin.covers(0.0)
     first_is = "recovers the latent factors best" if clear or len(found.top) == 1 else "comes first"
     words = f"{name(first)} {first_is}: {title} {score(first.score)} on the "
-    words += f"{len(first.scores)} of {first.n_boards} datasets that it applies to"
-    words += f", mean rank {score(first.rank, digits=1)}" if first.rank else ""
+    words += f"{len(first.scores)} of {first.n_boards} datasets "
+    words += "where its theorem holds or nearly holds" if found.held else "that it applies to"
+    if first.rank:
+        others = f"{found.sharing} other{'s' * (found.sharing > 1)}"
+        words += f", mean rank {score(first.rank, digits=1)}" + (f" shared with {others}" if found.sharing else "")
     words += f", {seconds(first.cost)} CPU s a fit (median)."
     made = [words]
     if len(found.top) > 1:
         made.append(_runner_up(found, name(found.top[1])))
+    if found.held and found.highest is not None and found.highest.name not in [s.name for s in found.top]:
+        highest = found.highest
+        made.append(
+            f"Among all learners on all datasets, whatever their theorems say, {name(highest)} has the highest mean: "
+            f"{title} {score(highest.score)} on {len(highest.scores)} of {highest.n_boards}."
+        )
     made.append(
         f"{found.cells} cells apply: {found.done} done, {found.failed} failed, {found.unconverged} not converged"
         + (" (†)" if found.unconverged else "")
@@ -223,6 +266,7 @@ def _order(standing: Standing) -> tuple[bool, bool, float, float, str]:
         not standing.scores,
         not standing.covers_half,
         rank,
+        -len(standing.scores),
         -standing.score.mean if standing.score else 0.0,
         standing.name,
     )

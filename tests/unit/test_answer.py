@@ -143,3 +143,29 @@ def test_seeds_that_had_converged_stay_in_the_longer_steps() -> None:
     assert row.values("mcc") == [0.9, 0.8]
     assert [(step.effort, step.values("mcc")) for step in row.by_effort] == [(1.0, [0.9, 0.4]), (4.0, [0.9, 0.8])]
     assert len(row.every_record) == 3
+
+
+def test_ranks_of_the_answer_are_of_cells_where_theorems_hold() -> None:
+    """A learner that scores best where its theorem fails is named, and does not win."""
+    assumes = {"best": ("linear-mixing",), "second": ("injective-mixing",), "third": ("injective-mixing",)}
+    found = Registry(
+        learners={
+            name: LearnerInfo(name=name, guarantee="permutation+scaling", assumes=assumes.get(name, ()))
+            for name in NAMES
+        },
+        datasets={
+            name: DatasetInfo(name=name, properties={"injective-mixing": "yes", "linear-mixing": "no"})
+            for name in DATASETS
+        },
+    )
+    reply = answer(boards([r for r in campaign() if r["spec"]["learner"] in NAMES], found, {}))
+    assert reply is not None
+    assert reply.held
+    assert [standing.name for standing in reply.top] == ["second", "third"]
+    assert [standing.rank.mean for standing in reply.top if standing.rank] == [1.0, 2.0]
+    # among all six, "best" is ahead of both on two of three datasets
+    assert [round(standing.overall.mean, 2) for standing in reply.top if standing.overall] == [1.67, 2.67]
+    words = sentences(reply)
+    assert "on the 3 of 3 datasets where its theorem holds or nearly holds" in words[0]
+    assert words[2].startswith("Among all learners on all datasets, whatever their theorems say, best has the highest")
+    assert "theorem holds or nearly holds" in reply.rule

@@ -50,7 +50,7 @@ def page(made: Sequence[Board], records: Sequence[Record], found: Registry, draw
         "budget": budget,
         "sentences": sentences(reply) if reply else ["No learner has a score yet."],
         "answer": views.answer_table(reply) if reply else None,
-        "rule": RULE,
+        "rule": reply.rule if reply else RULE,
         "summary": _figures(drawn.first[:1], drawn, "summary") if drawn.first else "",
         "figures": _figures(drawn.first[1:], drawn, "first") if len(drawn.first) > 1 else "",
         "legend": views.legend(drawn.names),

@@ -58,14 +58,16 @@ def knob_id(place: tuple[str, str]) -> str:
 
 def answer_table(found: Answer) -> Table:
     title = TITLES.get(found.family, found.family)
-    header = [("learner", False), (title, True), ("mean rank", True), ("CPU s a fit", True)]
-    header += [("datasets", True), ("not con­verged", True)]
+    header = [("learner", False), (title, True), ("mean rank", True)]
+    header += [("among all", True)] if found.held else []
+    header += [("CPU s a fit", True), ("datasets", True), ("not con­verged", True)]
     lines = []
     for standing in found.top:
         cells = [
             Cell(standing.name + standing.marks, standing.name),
             Cell(_two_lines(score(standing.score)), standing.score.mean if standing.score else None),
-            Cell(_two_lines(score(standing.rank, digits=1)), standing.rank.mean if standing.rank else None),
+            _rank_cell(standing.rank),
+            *([_rank_cell(standing.overall)] if found.held else []),
             Cell(seconds(standing.cost), standing.cost),
             Cell(f"{len(standing.scores)} of {standing.n_boards}", len(standing.scores)),
             Cell(f"{standing.unconverged} of {standing.cells}", standing.unconverged),
@@ -238,6 +240,10 @@ def _score_cell(row: Row, board: Board, ids: Mapping[int, str], *, interval: boo
     shown += "" if interval or not row.failed else f" ({len(row.failed)} failed)"
     title = f"{facts.short_title(metric)}, {row.theorem.why}" if row.theorem.why else facts.short_title(metric)
     return Cell(shown, found.mean, "void" if row.theorem.void else "", ids[id(row)], title)
+
+
+def _rank_cell(rank: Interval | None) -> Cell:
+    return Cell(_two_lines(score(rank, digits=1)), rank.mean if rank else None)
 
 
 def _two_lines(shown: str) -> str:
