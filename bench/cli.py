@@ -190,6 +190,8 @@ def _add_execution(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-share", action="store_false", dest="share", help="a process and a fit of its own for every model seed"
     )
+    parser.add_argument("--executor", default="local", choices=["local", "ray"], help="this machine, or a Ray cluster")
+    parser.add_argument("--address", metavar="HOST:PORT", help="of the Ray cluster (default: one is started here)")
     parser.add_argument("--fresh", action="store_true", help="run cells again that are done")
     parser.add_argument("--keep-codes", action="store_true", help="store all codes: later metrics need no new fit")
 

@@ -65,6 +65,8 @@ def _check(decorator: str, key: str, value: Any) -> None:
             raise ValueError(f"version={value!r:.60} must be a whole number from 1")
     elif key in TEXTS and not isinstance(value, str):
         raise ValueError(f"{key}={value!r:.60} must be text")
+    elif key in TEXTS and any(letter < " " and letter not in "\n\t" for letter in value):
+        raise ValueError(f"{key}={value!r:.60} has control characters")
     elif key in FLAGS and not isinstance(value, bool):
         raise ValueError(f"{key}={value!r:.60} must be True or False")
     elif key == "defaults" and value is not None:

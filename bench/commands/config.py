@@ -20,6 +20,7 @@ from bench.errors import UsageError, unknown
 KEYS = (
     *("all", "learners", "datasets", "seeds", "data-seed", "budget", "set", "data", "columns", "latents", "jobs"),
     *("threads", "device", "timeout", "memory-limit", "no-share", "fresh", "out", "plugin", "dry-run"),
+    *("executor", "address"),
 )
 
 

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from bench.run.executors.pool import Running
+    from bench.run.executors.jobs import Running
     from bench.run.spec import RunSpec
 
 STYLES = {"ok": "green", "skipped": "dim"}

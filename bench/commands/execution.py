@@ -20,8 +20,7 @@ from bench.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, UsageError
 from bench.registry import Registry
 
 if TYPE_CHECKING:
-    from bench.run.executors.local import Limits
-    from bench.run.executors.pool import Pool
+    from bench.run.executors.jobs import Executor, Limits
     from bench.run.plan import Cell
     from bench.run.spec import RunSpec
     from bench.run.store import Store
@@ -31,15 +30,13 @@ TIMEOUT_S = {"smoke": 120.0, "standard": 900.0, "paper": 6 * 3600.0}
 
 
 @contextmanager
-def cell_pool(options: argparse.Namespace, found: Registry) -> Iterator[Pool]:
+def cell_pool(options: argparse.Namespace, found: Registry) -> Iterator[Executor[Any]]:
     """Where cells will run, made before the plan: plugins are imported there to learn their parameters, never here."""
     from bench.run import provenance
     from bench.run.executors.imports import foreign_imports
-    from bench.run.executors.pool import Pool
-    from bench.run.sources import private_folders
 
     provenance.software()  # before any code of the cells is imported: this is the code that will run
-    with Pool(threads=options.threads, closed=[Path(options.out), *private_folders()]) as pool:
+    with _executor(options) as pool:
         datasets = [info.origin for info in found.datasets.values()]
 
         def describe(info: Info) -> Mapping[str, Any]:
@@ -53,12 +50,26 @@ def cell_pool(options: argparse.Namespace, found: Registry) -> Iterator[Pool]:
             yield pool
 
 
+def _executor(options: argparse.Namespace) -> Executor[Any]:
+    from bench.run.executors.local import Pool
+    from bench.run.sources import private_folders
+
+    closed = [Path(options.out), *private_folders()]
+    if options.executor == "ray":
+        from bench.run.executors.on_ray import Nodes
+
+        return Nodes(threads=options.threads, closed=closed, address=options.address)
+    if options.address:
+        raise UsageError("--address is that of a Ray cluster: give --executor ray as well")
+    return Pool(threads=options.threads, closed=closed)
+
+
 def execute(
     options: argparse.Namespace,
     cells: Sequence[Cell],
     store: Store,
     found: Registry,
-    pool: Pool,
+    pool: Executor[Any],
     *,
     alone: Collection[str] = (),
 ) -> bool:
@@ -83,18 +94,17 @@ def _run_cells(
     specs: Sequence[RunSpec],
     store: Store,
     found: Registry,
-    pool: Pool,
+    pool: Executor[Any],
     rescore: set[str],
     alone: Collection[str],
 ) -> bool:
     from bench.commands.display import Display
     from bench.run.cell import job_of
-    from bench.run.executors import local
+    from bench.run.executors import jobs as executor
     from bench.run.progress import Sharing
-    from bench.run.provenance import usable_cores
     from bench.run.spec import RunSpec
 
-    at_once = options.jobs or (1 if specs[0].device == "cuda" else max(1, usable_cores() // options.threads))
+    at_once = options.jobs or pool.at_once(specs[0].device)
     limits = limits_of(options)
     fitted = [spec for spec in specs if spec.key not in rescore]
     groups = _fitted_together(fitted, found, alone) if options.share else [[spec] for spec in fitted]
@@ -108,7 +118,7 @@ def _run_cells(
         elsewhere = lambda record: display.done(RunSpec.from_dict(record["spec"]), record)  # noqa: E731
         with Sharing(store, rescore=rescore, elsewhere=elsewhere) as sharing:
             sharing.expect(spec.key for spec in specs)
-            outcomes = local.run(
+            outcomes = executor.run(
                 jobs,
                 pool,
                 at_once=at_once,
@@ -156,7 +166,7 @@ def _fitted_together(specs: Sequence[RunSpec], found: Registry, alone: Collectio
 
 def limits_of(options: argparse.Namespace) -> Limits:
     """What one cell may cost, by option or budget."""
-    from bench.run.executors.local import Limits
+    from bench.run.executors.jobs import Limits
 
     return Limits(options.timeout or TIMEOUT_S[options.budget], options.memory_limit)
 
@@ -224,7 +234,7 @@ def closing_words(cells: Sequence[Cell], store: Store, out: str, *, interrupted:
     return EXIT_OK
 
 
-def require_fence() -> None:
+def require_fence(options: argparse.Namespace) -> None:
     """Raise UsageError where a judged run would not be one: where learners could read its salt."""
     from bench.run.executors.confine import landlock_version
 
@@ -233,11 +243,22 @@ def require_fence() -> None:
             "a judged run needs a kernel that closes files to learners (Landlock: Linux 5.13 or later), this one does"
             " not; run it elsewhere, or without --judge"
         )
+    if options.executor == "ray":
+        raise UsageError(
+            "a judged run keeps its salt on this machine, and a learner on a node may speak to Ray, which knows it; use"
+            " --executor local with --shard on several machines"
+        )
 
 
-def device_of(wanted: str) -> str:
+def device_of(options: argparse.Namespace) -> str:
+    """Where learners run, "cpu" or "cuda"; raises UsageError for a device that is not there."""
+    wanted: str = options.device
     if wanted == "cpu":
         return "cpu"
+    if options.executor == "ray":
+        from bench.run.executors.on_ray import cluster_has_gpu
+
+        return "cuda" if wanted == "cuda" or cluster_has_gpu() else "cpu"
     # torch takes seconds to import: only ask it where a driver is installed
     has_driver = shutil.which("nvidia-smi") is not None or Path("/proc/driver/nvidia").exists()
     if wanted == "auto" and not has_driver:

@@ -21,7 +21,7 @@ def main(options: argparse.Namespace) -> int:
     if not chosen:
         raise UsageError("no learner here declares a paper setting")
     with cell_pool(options, found) as pool:
-        trials = reproduce.trials(chosen, found, device=device_of(options.device), quick=options.quick)
+        trials = reproduce.trials(chosen, found, device=device_of(options), quick=options.quick)
         cells = [cell for trial in trials for cell in trial.cells]
         store = Store(options.out, create=True)
         # a time that is set against a program's fit is that of a fit by itself

@@ -38,7 +38,7 @@ def main(options: argparse.Namespace) -> int:
     warn_of_broken(found)
     salt = salt_for(options.out, options.judge)
     if salt:
-        require_fence()
+        require_fence(options)
     with cell_pool(options, found) as pool:
         cells = planned(options, found, salt)
         if options.dry_run:
@@ -70,7 +70,7 @@ def planned(options: argparse.Namespace, found: Registry, salt: str = "") -> lis
         datasets=options.datasets or (),
         repetitions=seeds,
         budget=options.budget,
-        device=device_of(options.device),
+        device=device_of(options),
         data_seed=options.data_seed,
         settings=settings,
         threads=options.threads,

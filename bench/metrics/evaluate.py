@@ -345,7 +345,7 @@ def _plugins(inputs: ScoreInput, plugins: Mapping[str, FourArrays]) -> dict[str,
             return score(function)
         except OutOfDomain:
             raise
-        except Exception as error:  # noqa: BLE001 -- a metric from elsewhere costs itself, not the cell
+        except (Exception, SystemExit) as error:  # noqa: BLE001 -- a metric from elsewhere costs itself, not the cell
             said = " ".join(f"{type(error).__name__}: {error}".split())[:500]
             return Score(None, f"the metric raised {said}")
 

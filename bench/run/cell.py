@@ -142,7 +142,7 @@ def run_cells(job: Job, learning: Learns | None = None, *, progress: Progress = 
         pupil.take(Inputs(truth.x_test, truth.aux_test, truth.x_independent, truth.aux_independent))
     except Closed:
         raise
-    except Exception as error:  # noqa: BLE001 -- a plugin may raise anything; its cells record it and the run goes on
+    except (Exception, SystemExit) as error:  # noqa: BLE001 -- a plugin may raise anything; its cells record it and the run goes on
         for one in specs:
             yield Outcome(one, finished(one, _failure(error), Meter(one.device)))
         return
@@ -156,7 +156,7 @@ def run_cells(job: Job, learning: Learns | None = None, *, progress: Progress = 
             record, codes = _scored(job, data, encoded, one, own)
         except Closed:
             raise
-        except Exception as error:  # noqa: BLE001
+        except (Exception, SystemExit) as error:  # noqa: BLE001
             record = _failure(error)
         yield Outcome(one, finished(one, record, own), codes)
 
@@ -248,7 +248,7 @@ class _Reference:
         return Encoded(*self._codes[index])
 
 
-def _failure(error: Exception) -> dict[str, Any]:
+def _failure(error: BaseException) -> dict[str, Any]:
     if isinstance(error, LearningFailed):
         return error.record
     if isinstance(error, Malformed):
@@ -300,7 +300,7 @@ def _metric(info: MetricInfo) -> Any:
     """A metric from elsewhere; one that cannot be imported says so in place of its score."""
     try:
         return registry.load(info)
-    except Exception as error:  # noqa: BLE001 -- a plugin may raise anything when it is imported
+    except (Exception, SystemExit) as error:  # noqa: BLE001 -- a plugin may raise anything when it is imported
         reason = f"{info.origin} cannot be imported: {one_line(error)}"
 
         def absent(*arrays: Any) -> float:

@@ -1,7 +1,7 @@
 """A plugin's check in a process of its own, with a limit: a plugin that dies or hangs is a finding, not the end.
 
 Run as a module it is that process: ``python -m bench.run.check_process KIND NAME FILE…``; findings go to the file that
-the environment variable BENCH_FINDINGS names, one JSON object a line.
+the environment variable BENCH_FINDINGS names, one JSON object a line, an empty line when all is checked.
 """
 
 from __future__ import annotations
@@ -45,11 +45,12 @@ def check_apart(info: Info, files: Sequence[str], timeout_s: float) -> list[Find
         with log.open("w") as out:
             process = subprocess.Popen(command, env=environment, stdout=out, stderr=out, stdin=subprocess.DEVNULL)
             over = _watch(process, timeout_s)
-        made = [Finding(**json.loads(line)) for line in findings.read_text().splitlines()]
+        lines = findings.read_text().splitlines()
+        made = [Finding(**json.loads(line)) for line in lines if line]
         words = log.read_text(errors="replace").strip().splitlines()
     if over:
         made.append(Finding("keeps within time and memory", False, over))
-    elif process.returncode:
+    elif process.returncode or "" not in lines:
         code = process.returncode
         name = signal.Signals(-code).name if code < 0 else f"exit code {code}: {words[-1] if words else ''}"
         made.append(Finding("leaves its process alive", False, f"ended by {name}"))
@@ -104,6 +105,7 @@ def main(arguments: Sequence[str]) -> None:
         for finding in _findings(info):
             out.write(json.dumps(asdict(finding)) + "\n")
             out.flush()
+        out.write("\n")
 
 
 if __name__ == "__main__":

@@ -161,14 +161,15 @@ def _first_look() -> dict[str, tuple[int, int]]:
 def _look() -> dict[str, tuple[int, int]]:
     """Modification time and size of every source file of ours, by path within the checkout."""
     found = {}
-    for path in _sources():
+    for path in sources():
         with contextlib.suppress(OSError):
             state = path.stat()
             found[str(path.relative_to(ROOT))] = (state.st_mtime_ns, state.st_size)
     return found
 
 
-def _sources() -> list[Path]:
+def sources() -> list[Path]:
+    """All source files of ours."""
     return sorted(path for name in PACKAGES_OF_OURS for path in (ROOT / name).rglob("*.py"))
 
 
@@ -176,7 +177,7 @@ def _sources() -> list[Path]:
 def _code_sha256() -> str:
     """sha256 over names and contents of all source files of ours."""
     digest = hashlib.sha256()
-    for path in _sources():
+    for path in sources():
         digest.update(f"{path.relative_to(ROOT)}\0".encode())
         with contextlib.suppress(OSError):
             digest.update(hashlib.sha256(path.read_bytes()).digest())

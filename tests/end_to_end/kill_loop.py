@@ -6,6 +6,7 @@ drawn from a generator, between the start of the run and its end; the same resul
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -35,14 +36,17 @@ def command(out: Path) -> list[str]:
 
 
 def alive(scratch: Path) -> list[str]:
-    """Command lines of processes that were started with this temporary folder, by a run or by its learners."""
+    """Command lines of processes of the runs with this temporary folder, their learners' children included.
+
+    Found by the folder's name, which no other run on the machine has: it is in the environment of all of them, and in
+    the words of those whose environment may not be read, or who have emptied it.
+    """
     found = []
     for process in psutil.process_iter():
-        try:
-            if str(scratch) in process.environ().get("TMPDIR", ""):
-                found.append(" ".join(process.cmdline())[:120])
-        except psutil.Error:
-            continue
+        with contextlib.suppress(psutil.Error):
+            words = " ".join(process.cmdline())
+            if str(scratch) in words or str(scratch) in process.environ().get("TMPDIR", ""):
+                found.append(words[:2000])
     return found
 
 

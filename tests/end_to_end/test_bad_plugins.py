@@ -10,6 +10,7 @@ from tests.conftest import ROOT, Run
 PLUGINS = ROOT / "tests" / "end_to_end" / "plugins"
 TOY, BROKEN = PLUGINS / "toy.py", PLUGINS / "broken.py"
 LEARNER = "from bench.api import learner\n@learner({arguments})\nclass A:\n    def __init__(self, *, a: int = 1): ...\n"
+LEAVES = "'leaves', guarantee='none', paper=''"
 
 
 def write(tmp_path: Path) -> list[object]:
@@ -67,3 +68,32 @@ def test_list_and_check_name_them(bench: Run, tmp_path: Path) -> None:
     assert checked.returncode == 1
     assert "FAIL words.py cannot be read: ValueError: line 2" in checked.stdout
     assert "FAIL learner gone" in checked.stdout
+
+
+def test_a_plugin_that_ends_the_program_ends_nothing(bench: Run, tmp_path: Path) -> None:
+    """A metric that leaves, beside a file that leaves at its import with a word of success: each costs itself."""
+    (tmp_path / "leaves.py").write_text("import sys\nsys.exit(0)\n" + LEARNER.format(arguments=LEAVES))
+    (tmp_path / "metric.py").write_text(
+        "from bench.metrics.base import metric\n"
+        "@metric('leaving', tests='none', range='[0, 1]', paper='none')\n"
+        "def leaving(z_train, codes_train, z_test, codes_test):\n    raise SystemExit(0)\n"
+    )
+    command = ("run", "--learners", "raw,leaves", "--datasets", "linear-causal", "--budget", "smoke", "--out", "r")
+    done = bench(*command, "--plugin", "leaves.py", "--plugin", "metric.py")
+    assert "Traceback" not in done.stderr
+    found = [json.loads(path.read_text()) for path in (tmp_path / "r" / "runs").glob("*.json")]
+    records = {record["spec"]["learner"]: record for record in found}
+    assert records["leaves"]["status"] == "failed"
+    assert records["leaves"]["reason"] == "process ended with exit code 0 and no record"
+    assert records["raw"]["status"] == "ok"
+    assert records["raw"]["metrics"]["leaving"]["reason"] == "the metric raised SystemExit: 0"
+    checked = bench("check", "leaves.py")
+    assert checked.returncode == 1
+    assert "ended by exit code 0" in checked.stdout
+
+
+def test_control_characters_are_refused(bench: Run, tmp_path: Path) -> None:
+    (tmp_path / "bell.py").write_text(LEARNER.format(arguments=r"'bell', guarantee='none', paper='\x1b[2J'"))
+    listed = bench("list", "--plugin", "bell.py")
+    assert "\x1b" not in listed.stdout
+    assert "has control characters" in listed.stderr

@@ -1,7 +1,8 @@
 """What the kernel can keep from a process: files, signals, other processes' memory, and its own endless growth.
 
 A learner's process reads no results, caches and data files, writes nowhere but in its scratch folder, and signals and
-traces nobody outside (Landlock, Linux 5.13 and later; signals from 6.12). Where the kernel offers none of it the
+traces nobody outside (Landlock, Linux 5.13 and later; signals from 6.12); on a node of a cluster it reaches no service
+of the cluster (6.7). Where the kernel offers none of it the
 learner still has no truth in its memory, and ``protection`` says what is missing.
 """
 
@@ -26,11 +27,17 @@ EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1, 2, 4, 8
 CHANGE_FOLDERS = 0x1FF0  # remove and make: bits 4 to 12
 REFER, TRUNCATE = 1 << 13, 1 << 14
 SCOPE_ABSTRACT_SOCKETS, SCOPE_SIGNALS = 1, 2
+CONNECT_TCP, BENEATH, PORT = 2, 1, 2
+WEB = (80, 443)
 ON_FILES = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE
 
 
 class _Ruleset(ctypes.Structure):
     _fields_ = (("files", ctypes.c_uint64), ("net", ctypes.c_uint64), ("scoped", ctypes.c_uint64))
+
+
+class _Port(ctypes.Structure):
+    _fields_ = (("allowed", ctypes.c_uint64), ("port", ctypes.c_uint64))
 
 
 class _Beneath(ctypes.Structure):
@@ -72,10 +79,13 @@ class Fence:
 
     closed   folders and files whose content is kept from the process; names in them may be listed
     writable folder under which scratch folders are made
+    web      the process may connect to the TCP ports of the web alone (Linux 6.7): for a node of a cluster, whose
+             services do what anybody tells them
     """
 
-    def __init__(self, closed: Sequence[Path], writable: Path) -> None:
+    def __init__(self, closed: Sequence[Path], writable: Path, *, web: bool = False) -> None:
         self._rules: int | None = None
+        self._web = web
         if not landlock_version():
             return
         hidden = {os.path.realpath(path) for path in closed}
@@ -94,7 +104,10 @@ class Fence:
         """From here on this process and its children write in ``scratch`` alone; there is no way back."""
         if self._rules is None:
             return
-        own = _ruleset(_writing())
+        web = self._web and landlock_version() >= 4
+        own = _ruleset(_writing(), CONNECT_TCP if web else 0)
+        for port in WEB if web else ():
+            _syscall(ADD_RULE, own, PORT, ctypes.byref(_Port(CONNECT_TCP, port)), 0)
         for path in ("/dev", "/proc", os.path.realpath(scratch)):
             _allow(own, path, _writing())
         _prctl(PR_SET_NO_NEW_PRIVS, 1)
@@ -144,11 +157,11 @@ def _writing() -> int:
     return WRITE_FILE | CHANGE_FOLDERS | (REFER if version >= 2 else 0) | (TRUNCATE if version >= 3 else 0)
 
 
-def _ruleset(files: int) -> int:
+def _ruleset(files: int, net: int = 0) -> int:
     version = landlock_version()
     scoped = SCOPE_ABSTRACT_SOCKETS | SCOPE_SIGNALS if version >= 6 else 0
     size = 8 if version < 4 else 16 if version < 6 else 24
-    made = _syscall(CREATE_RULESET, ctypes.byref(_Ruleset(files, 0, scoped)), ctypes.c_size_t(size), 0)
+    made = _syscall(CREATE_RULESET, ctypes.byref(_Ruleset(files, net, scoped)), ctypes.c_size_t(size), 0)
     if made < 0:
         raise OSError("the kernel offers Landlock and makes no ruleset")
     return made
@@ -160,7 +173,7 @@ def _allow(rules: int, path: str, access: int) -> None:
         handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
         try:
             access = access if os.path.isdir(path) else access & ON_FILES
-            _syscall(ADD_RULE, rules, 1, ctypes.byref(_Beneath(access, handle)), 0)
+            _syscall(ADD_RULE, rules, BENEATH, ctypes.byref(_Beneath(access, handle)), 0)
         finally:
             os.close(handle)
 

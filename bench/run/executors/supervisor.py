@@ -223,8 +223,11 @@ def how_it_ended(who: str, status: int) -> tuple[str, str]:
 
 def fork(body: Callable[[], None], output: int, kept: set[int]) -> int:
     """A child that runs ``body`` in this process' image with no descriptors but ``kept``, and prints to ``output``."""
+    # a signal that comes while Python forks is raised where nobody hears it, and lost
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     pid = os.fork()
     if pid:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         return pid
     code = 1
     try:
@@ -234,6 +237,7 @@ def fork(body: Callable[[], None], output: int, kept: set[int]) -> int:
             os.dup2(output, stream)
         close_all_but(kept)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         sys.stdin = open(0, closefd=False)  # noqa: SIM115 -- for the life of the process
         sys.stdout = open(1, "w", buffering=1, closefd=False, errors="backslashreplace")  # noqa: SIM115
         sys.stderr = open(2, "w", buffering=1, closefd=False, errors="backslashreplace")  # noqa: SIM115
@@ -256,7 +260,7 @@ def enclose(fence: Fence, folder: Path) -> None:
     """From here on this process is a plugin's: a session, a working folder and temporary files of its own."""
     os.setsid()
     os.chdir(folder)
-    os.environ["TMPDIR"] = os.environ["TRITON_CACHE_DIR"] = str(folder)
+    os.environ |= dict.fromkeys(("TMPDIR", "TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR"), str(folder))
     tempfile.tempdir = None
     fence.enter(folder)
 

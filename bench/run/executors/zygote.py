@@ -32,15 +32,15 @@ PATIENCE_S = 8.0
 class Zygote:
     """Serves requests: {"do": "import", "modules": […]}; "cell" and "describe", each with a socket to speak through."""
 
-    def __init__(self, control: socket.socket, closed: list[str], scratch: Path) -> None:
+    def __init__(self, control: socket.socket, closed: list[str], scratch: Path, *, on_node: bool) -> None:
         self.control, self.scratch = control, scratch
-        self.fence = Fence([Path(path) for path in closed], self.scratch)
+        self.fence = Fence([Path(path) for path in closed], self.scratch, web=on_node)
         self.ours: dict[int, str] = {}
 
     def run(self) -> None:
         """Serve until the other end closes, then end everything."""
         try:
-            self.control.sendall(b"{}")
+            self.control.sendall(json.dumps({"scratch": str(self.scratch)}).encode())
             while True:
                 ready, _, _ = select.select([self.control], [], [], POLL_S)
                 self._collect()
@@ -103,11 +103,12 @@ def _own_children() -> list[int]:
 
 
 def main(arguments: list[str]) -> None:
-    """``arguments``: number of the control socket, closed paths and places for a scratch folder, both as JSON.
+    """``arguments``: number of the control socket; as JSON closed paths, places for a scratch folder, whether this is a
+    node of a cluster.
 
     Whoever starts this has asked the kernel for SIGTERM at the end of its parent before anything was imported.
     """
-    handle, closed, places = arguments
+    handle, closed, places, on_node = arguments
     for number in (signal.SIGINT, signal.SIGHUP):  # the process that asks decides what they end
         signal.signal(number, signal.SIG_IGN)
     adopt_orphans()
@@ -123,8 +124,12 @@ def main(arguments: list[str]) -> None:
     if scratch is None:
         control.sendall(json.dumps({"error": error}).encode())
         return
+    # some packages make files when they are imported
+    os.environ["TMPDIR"], tempfile.tempdir = str(scratch), None
     try:
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
-        Zygote(control, json.loads(closed), scratch).run()
+        with contextlib.suppress(SystemExit):
+            Zygote(control, json.loads(closed), scratch, on_node=json.loads(on_node)).run()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+    os._exit(0)  # taking down an interpreter with torch in it can take seconds, for which somebody may wait

@@ -1,7 +1,7 @@
 """What the harness adds to a cell: process, imports, record. And what it takes until ``bench list`` has answered.
 
-``python -m tests.benchmarks.profiling.cells N`` runs N trivial cells one after the other as ``bench run`` does, in an
-interpreter that has loaded nothing, and prints JSON: wall seconds of each cell beyond its own phases.
+``python -m tests.benchmarks.profiling.cells LEARNER N [ray]`` runs N trivial cells one after the other as ``bench run``
+does, in an interpreter that has loaded nothing, and prints JSON: wall seconds of each cell beyond its own phases.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ TRIVIAL = {"raw": "no torch", "untrained": "torch"}
 """Learners whose fit costs next to nothing, and what their cells import."""
 
 
-def overheads(learner: str, n_cells: int) -> dict[str, Any]:
+def overheads(learner: str, n_cells: int, executor: str = "local") -> dict[str, Any]:
     """Wall seconds of the first and of each later cell beyond its own phases, and their largest peak memory."""
     from bench import registry
     from bench.run.cell import job_of
-    from bench.run.executors import local
+    from bench.run.executors import jobs as several
+    from bench.run.executors import on_ray
     from bench.run.executors.imports import foreign_imports
-    from bench.run.executors.pool import Pool
+    from bench.run.executors.local import Pool
     from bench.run.plan import Selection, plan
 
     found = registry.discover()
@@ -36,10 +37,10 @@ def overheads(learner: str, n_cells: int) -> dict[str, Any]:
     preload = ["bench.run.cell", "bench.metrics.evaluate", *foreign_imports([found.learners[learner].origin])]
     preload.append(found.datasets["linear-causal"].origin)
     spent, peaks, statuses = [], [], []
-    with Pool() as pool:
+    with on_ray.Nodes(threads=1, closed=[]) if executor == "ray" else Pool() as pool:
         last = time.perf_counter()
         pool.preload(preload)
-        for outcome in local.run(jobs, pool, at_once=1, limits=local.Limits(120, 2048)):
+        for outcome in several.run(jobs, pool, at_once=1, limits=several.Limits(120, 2048)):
             now = time.perf_counter()
             own = sum(phase["wall_s"] for phase in outcome.record["phases"].values())
             spent.append(now - last - own)
@@ -97,4 +98,4 @@ def cells(quick: bool) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(overheads(sys.argv[1], int(sys.argv[2]))))
+    print(json.dumps(overheads(sys.argv[1], int(sys.argv[2]), *sys.argv[3:])))

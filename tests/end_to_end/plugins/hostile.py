@@ -6,6 +6,7 @@ import glob
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -202,9 +203,9 @@ class LeavesChildren(_Copy):
     """Leaves children that want to live on: in sessions of their own, their parents gone."""
 
     def misbehave(self, view, progress):
-        code = f"import time; time.sleep(3600)  # {MARK}"
-        for _ in range(3):
-            subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+        code = f"import time; time.sleep(3600)  # {MARK} {os.environ['TMPDIR']}"
+        for environment in (None, None, {}):
+            subprocess.Popen([sys.executable, "-c", code], start_new_session=True, env=environment)
         if os.fork() == 0:
             os.setsid()
             subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
@@ -277,6 +278,21 @@ class Killer(_Copy):
         higher = int(Path(f"/proc/{above}/stat").read_text().rpartition(")")[2].split()[1])
         for pid in (above, higher):
             os.kill(pid, signal.SIGKILL)
+
+
+@learner("bad-caller", guarantee="none", paper="none")
+class Caller(_Copy):
+    """Calls the service whose address it is given, such as that of the cluster it runs on."""
+
+    def misbehave(self, view, progress):
+        host, _, port = self.out.partition(":")
+        self.history_ = {}
+        if port:
+            try:
+                socket.create_connection((host, int(port)), timeout=5).close()
+                self.history_ = {"answer": "connected"}
+            except OSError as error:
+                self.history_ = {"answer": type(error).__name__}
 
 
 @learner("bad-wanders", guarantee="none", paper="none")
