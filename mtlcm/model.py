@@ -29,14 +29,14 @@ REPRESENTATIONS = ("auto", "identity", "network", "rrr")
     "uncorrelated, with variances that change between tasks; samples differ between tasks",
     needs=("targets",),
     effort=("steps",),
-    version=6,
+    version=7,
     budgets={"smoke": {"steps": 40}, "paper": {"steps": 1000, "batch": 4096}},
     accepts=("vector", "image", "sequence", "graph"),
 )
 @learner(
     "mtlcm-flow",
     assumes=("injective-mixing", "heads-span", "gaussian-given-target"),
-    version=3,
+    version=4,
     guarantee="permutation+scaling",
     paper="this suite's: Chen et al. 2024 with a normalising flow behind stage 1, under stage 2's likelihood",
     summary="mtlcm, its network's codes straightened by a flow where held-out samples and targets vouch for it",

@@ -52,7 +52,7 @@ _VALIDATION_ROWS = 1 << 15  # samples from which shared heads are fitted to vali
     assumptions="targets are linear in the factors given the task, the heads span R^d, T >= d",
     needs=("targets",),
     effort=("steps",),
-    version=4,
+    version=5,
     budgets={"smoke": {"steps": 40}, "paper": {"steps": 2000}},
     accepts=("vector", "image", "sequence", "graph"),
 )

@@ -24,7 +24,7 @@ OBLIQUE_STARTS = 5
     assumptions="targets linear in the factors, T >= d; tasks need few factors and their supports separate the factors:"
     " for every factor, the supports without it cover all others",
     needs=("targets",),
-    version=4,
+    version=5,
     effort=("steps",),
     budgets={"smoke": {"steps": 40, "restarts": 4}, "paper": {"steps": 2000}},
     accepts=("vector", "image", "sequence", "graph"),

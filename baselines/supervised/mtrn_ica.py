@@ -17,7 +17,7 @@ from bench.toolkit.preprocess import Float64
     guarantee="permutation+scaling",
     assumptions="heads span R^d, T >= d; latents are independent, at most one of them Gaussian",
     needs=("targets",),
-    version=4,
+    version=5,
     effort=("steps",),
     budgets={"smoke": {"steps": 15, "batch": 512}, "paper": {"steps": 1000, "max_iter": 2000}},
     accepts=("vector", "image", "sequence", "graph"),
