@@ -84,7 +84,14 @@ def start(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=hears_every_signal,
     )
+
+
+def hears_every_signal() -> None:
+    """As from a terminal: what `nohup` ignores would be ignored by the run as well."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def cells_under_way(scratch: Path) -> int:
