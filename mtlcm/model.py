@@ -128,7 +128,9 @@ class MTLCM:
         width = np.shape(view.x)[1] if view.kind == "vector" else None
         kind = self.representation
         if kind == "auto":
-            return "identity" if width in (view.n_latents, view.n_latents + 1) else "network"
+            # stage 2 needs a task for every column that goes into it
+            spare = view.n_latents + 1 if view.n_tasks > view.n_latents else view.n_latents
+            return "identity" if width in (view.n_latents, spare) else "network"
         if kind == "identity" and (width is None or width < view.n_latents):
             raise NotApplicable(
                 f'representation="identity" needs at least as many columns of x as latents: '
@@ -145,7 +147,7 @@ class MTLCM:
         width = np.shape(view.x)[1]
         if width == view.n_latents:
             return f"x has as many columns as there are latents, {width}: the paper's linear experiment, no stage 1"
-        if width == view.n_latents + 1:
+        if width == view.n_latents + 1 and view.n_tasks > view.n_latents:
             return f"x has one column more than there are latents, {view.n_latents}: no stage 1, one factor is dropped"
         return f"x has {width} columns for {view.n_latents} latents: stage 1 is needed"
 

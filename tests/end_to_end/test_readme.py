@@ -88,6 +88,7 @@ def small(words: list[str]) -> list[str]:
 
 
 NOT_HERE = {
+    "--executor ray": "needs a cluster; tests/end_to_end/test_ray.py has one",
     "fetch": "downloads",
     "verify": "reads whatever real data there is, for minutes",
     "$": "holds a variable of a scheduler; tests/end_to_end/test_cluster.py runs those templates",

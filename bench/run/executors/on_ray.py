@@ -11,6 +11,7 @@ import contextlib
 import importlib.util
 import os
 import shutil
+import socket
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -31,6 +32,7 @@ from bench.run.spec import RunSpec
 TRIES = 2
 LONGEST_CAUSE = 400
 LOOK_AT_NODES_S, NO_NODE_S = 5.0, 60.0
+CONNECT_S = 10.0  # for the cluster's head to answer
 OBJECT_STORE_MIB = 128
 """Of a Ray that is started here: records and codes pass through it, one job's at a time."""
 LONGEST_PLACE = 24  # a socket's path has at most 107 characters, of which Ray takes 65 and we 18
@@ -220,6 +222,7 @@ def _connect(address: str | None) -> str:
     address = address or os.environ.get("RAY_ADDRESS")
     try:
         if address:
+            _require_reachable(address)
             ray.init(address=address, **quietly)
             return ""
         folder = _short_folder()
@@ -235,6 +238,14 @@ def _connect(address: str | None) -> str:
     except (RuntimeError, ValueError, OSError) as error:
         where = f"the Ray cluster '{address}' cannot be reached" if address else "Ray cannot be started here"
         raise UsageError(f"{where}: {one_line(error)}") from None
+
+
+def _require_reachable(address: str) -> None:
+    """Raises OSError where nothing listens at ``HOST:PORT``: Ray itself would wait for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S):
+            pass
 
 
 def _short_folder() -> str:
