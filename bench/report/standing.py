@@ -155,11 +155,12 @@ def answer(boards: Sequence[Board]) -> Answer | None:
     if not families:
         return None
     family = "mcc" if "mcc" in families else max(set(families), key=families.count)
-    over_all = _covering(standings(known, family))
+    everyone = standings(known, family)
+    over_all = _covering(everyone)
     if not over_all:
         return None
     promised = _covering(standings([where_held(board) for board in known], family))
-    overall = {standing.name: standing.rank for standing in standings(known, family)}
+    overall = {standing.name: standing.rank for standing in everyone}
     top = promised or over_all
     for standing in top:
         standing.overall = overall.get(standing.name)
