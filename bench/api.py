@@ -253,6 +253,7 @@ class DatasetInfo(Info):
                (``bench.assumptions``); what is missing is unknown
     testing    made to see that learners run, not to judge them: "all datasets" has it at the smoke budget alone
     on_request   left out where all datasets are selected: it needs a file of the user's, or its cells take too long
+    difficulty   parameters that make it easier or harder, each with its values from easy to hard (``run --sweep``)
     """
 
     provides: tuple[str, ...] = ()
@@ -262,6 +263,7 @@ class DatasetInfo(Info):
     properties: Mapping[str, Property] = field(default_factory=dict)
     testing: bool = False
     on_request: bool = False
+    difficulty: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -369,6 +371,7 @@ def dataset(
     properties: Mapping[str, Property] | None = None,
     testing: bool = False,
     on_request: bool = False,
+    difficulty: Mapping[str, Sequence[Any]] | None = None,
     requires: Sequence[str] = (),
     version: int = 1,
     defaults: Mapping[str, Any] | None = None,
@@ -397,5 +400,6 @@ def dataset(
             properties=check_properties(name, properties or {}),
             testing=testing,
             on_request=on_request,
+            difficulty={name: tuple(values) for name, values in (difficulty or {}).items()},
         )
     )

@@ -79,6 +79,13 @@ def make_parser() -> argparse.ArgumentParser:
         "--until-converged", action="store_true", help="of several efforts, run the longer ones where a shorter has not"
     )
     run.add_argument("--set", action="append", default=[], metavar="NAME.PARAM=VALUE", dest="settings")
+    run.add_argument(
+        "--sweep",
+        action="append",
+        default=[],
+        metavar="DATA[.PARAM[=1,2,3]]",
+        help="values of a dataset's parameter, one after the other; left out: those the dataset declares",
+    )
     run.add_argument("--shard", metavar="I/N", help="part I (from 0) of N of the cells, for one of N machines")
     run.add_argument(
         "--judge",

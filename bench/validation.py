@@ -71,6 +71,8 @@ def _check(decorator: str, key: str, value: Any) -> None:
         raise ValueError(f"{key}={value!r:.60} must be True or False")
     elif key == "defaults" and value is not None:
         _check_parameters(key, value)
+    elif key == "difficulty" and value is not None:
+        _check_difficulty(value)
     elif key == "budgets" and value is not None:
         if not isinstance(value, dict):
             raise ValueError("budgets must be a dict of dicts, by budget")
@@ -78,6 +80,13 @@ def _check(decorator: str, key: str, value: Any) -> None:
             if budget not in BUDGETS:
                 raise ValueError(str(unknown("budget in budgets:", str(budget), BUDGETS)))
             _check_parameters(f"budgets[{budget!r}]", values)
+
+
+def _check_difficulty(difficulty: Any) -> None:
+    _check_parameters("difficulty", difficulty)
+    for name, values in difficulty.items():
+        if not isinstance(values, list | tuple) or len(values) < 2:
+            raise ValueError(f"difficulty of {name!r:.60} must be a list of two values at least, from easy to hard")
 
 
 def _check_parameters(where: str, values: Any) -> None:
