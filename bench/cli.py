@@ -155,6 +155,9 @@ def make_parser() -> argparse.ArgumentParser:
 
     reproduce = commands.add_parser("reproduce", help="each learner on its own paper's setting, against its number")
     reproduce.add_argument("--learner", metavar="NAME", help="this learner alone")
+    reproduce.add_argument(
+        "--seeds", metavar="0-4", help="these seeds alone; nothing is judged before all five are run"
+    )
     reproduce.add_argument("--quick", action="store_true", help="small sizes, to see that it works; nothing is judged")
     reproduce.add_argument("--to", metavar="DIR", help="write reproduction.md and .jsonl there (default: print only)")
     _add_execution(reproduce)

@@ -18,21 +18,8 @@ from typing import Any
 from bench.errors import UsageError, unknown
 
 KEYS = (
-    *(
-        "all",
-        "learners",
-        "datasets",
-        "seeds",
-        "data-seed",
-        "budget",
-        "set",
-        "sweep",
-        "data",
-        "columns",
-        "latents",
-        "jobs",
-    ),
-    *("threads", "device", "timeout", "memory-limit", "no-share", "fresh", "out", "plugin", "dry-run"),
+    *("all", "learners", "datasets", "seeds", "data-seed", "budget", "set", "sweep", "data", "columns", "latents"),
+    *("jobs", "threads", "device", "timeout", "memory-limit", "no-share", "fresh", "out", "plugin", "dry-run"),
     *("executor", "address"),
 )
 LISTS = ("data", "plugin", "sweep")

@@ -22,7 +22,7 @@ def main(options: argparse.Namespace) -> int:
         raise UsageError("no learner here declares a paper setting")
     with cell_pool(options, found) as pool:
         trials = reproduce.trials(chosen, found, device=device_of(options), quick=options.quick)
-        cells = [cell for trial in trials for cell in trial.cells]
+        cells = [trial.cells[seed] for trial in trials for seed in _seeds(options.seeds, reproduce.N_SEEDS)]
         store = Store(options.out, create=True)
         # a time that is set against a program's fit is that of a fit by itself
         alone = {cell.spec.key for trial in trials if trial.setting.reference_cpu_s for cell in trial.cells}
@@ -39,3 +39,13 @@ def main(options: argparse.Namespace) -> int:
         kept = {cell.spec.key: record for cell in cells if (record := store.get(cell.spec.key))}
         write_records(Path(options.to) / f"{name}.jsonl", [slim(record) for record in kept.values()])
     return closing_words(cells, store, options.out, interrupted=interrupted)
+
+
+def _seeds(given: str | None, count: int) -> list[int]:
+    """The seeds of ``--seeds``, all of them without; raises UsageError for one that no setting has."""
+    from bench.run.plan import parse_seeds
+
+    seeds = parse_seeds(given) if given else list(range(count))
+    if seeds[-1] >= count:
+        raise UsageError(f"--seeds '{given}': a setting has the seeds 0-{count - 1}")
+    return seeds

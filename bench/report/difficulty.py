@@ -26,9 +26,9 @@ ALL, NONE = "all", "none"
 HOW_TO_READ = f"""\
 Datasets that differ in one parameter, from easy to hard; everything else is as usual, or as the heading says. Scores \
 are held-out means over seeds. A learner *works* where the score that it is judged by has come {facts.ENOUGH:.0%} \
-of the way from chance to the ceiling; *works up to* is the last value before the first at which it does not. Lines that \
-differ by at most {ALIKE} everywhere share a label; hollow marks: not converged. *Random unmixing*: what MCC gives to \
-the true factors behind a random linear map, which have been found but not told apart."""
+of the way from chance to the ceiling; *works up to* is the last value before the first at which it does not. Lines \
+that differ by at most {ALIKE} everywhere share a label; hollow marks: not converged. *Random unmixing*: what MCC \
+gives to the true factors behind a random linear map, which have been found but not told apart."""
 
 
 @dataclass(frozen=True)
@@ -90,9 +90,7 @@ def panels(knob: Knob) -> list[Panel]:
     """By MCC and by linear R², as far as any learner has such a score."""
     made = []
     for family in ("mcc", "linear_r2"):
-        metric = next((found for board in knob.boards if (found := metric_on(board, family))), None)
-        if metric is None:
-            continue
+        metric = next((found for board in knob.boards if (found := metric_on(board, family))), family)
         points: dict[str, list[Point]] = {}
         reference: dict[str, bool] = {}
         for place, board in enumerate(knob.boards):
@@ -103,7 +101,7 @@ def panels(knob: Knob) -> list[Panel]:
                     reference[row.name] = row.info.reference
         shown = {name: own for name, own in points.items() if name not in ("oracle", "random-unmixing")}
         curves = tuple(Curve(name, reference[name], tuple(own)) for name, own in shown.items())
-        if any(not curve.reference for curve in curves):
+        if curves:
             title = score_title(metric)
             bounds = tuple(_bounds(knob.boards, metric))
             made.append(Panel(knob.title, knob.parameter, title, curves, ticks=tuple(knob.values), bounds=bounds))
@@ -186,7 +184,7 @@ def _table(knob: Knob) -> str:
         reference = any(row.info.reference for row in rows if row)
         cells = [_cell(row, board) for row, board in zip(rows, knob.boards, strict=True)]
         shown = f"*{text(name)}*" if reference else text(name)
-        body.append([shown, ", ".join(metrics), *cells, DASH if reference else text(works_up_to(knob, name))])
+        body.append([shown, ", ".join(metrics), *cells, text(works_up_to(knob, name))])
     header = ["learner", "judged by", *(f"{text(knob.parameter)} = {text(value)}" for value in knob.values)]
     return table([*header, "works up to"], body, numeric_from=2)
 

@@ -117,16 +117,15 @@ def markdown_pages(
     datasets = list(dict.fromkeys(board.dataset for board in made))
     stems = slugs([*TAKEN, *datasets])[len(TAKEN) :]
     page_of = {dataset: f"{stem}.md" for dataset, stem in zip(datasets, stems, strict=True)}
-    svgs, named = files(made, drawn, page_of) if draw else ({}, {})
+    svgs, named = files(made, drawn) if draw else ({}, {})
     first = overview(
         made, page_of, stamp_lines(made), left_out(records, found), picture=named.get("first"), beside=beside
     )
     result = {"README.md": first}
     for dataset, name in page_of.items():
         members = [board for board in made if board.dataset == dataset]
-        prefix = f"knobs {dataset} "
-        own = {f"knobs {key.removeprefix(prefix)}" if key.startswith(prefix) else key: v for key, v in named.items()}
-        result[name] = dataset_page(members, found, own, drawn.galleries if draw else {})
+        swept = {budget for place, budget in drawn.knobs if place == dataset}
+        result[name] = dataset_page(members, found, named, drawn.galleries if draw else {}, swept=swept)
     result["ranks.md"] = _ranks(made)
     return {**result, **svgs}
 
