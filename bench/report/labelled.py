@@ -116,7 +116,7 @@ def _panel(axes: Axes, panel: Panel, names: Sequence[str], place: int) -> None:
         xs, ys = [point.x for point in bound.points], [point.score for point in bound.points]
         axes.plot(xs, ys, color=REST, linewidth=0.9, linestyle=(0, (2, 2)), zorder=1)
         words: dict[str, Any] = {"xytext": (0, 2), "textcoords": "offset points", "fontsize": 7.5, "color": REST}
-        axes.annotate(bound.name, (xs[0], ys[0]), **words, va="bottom")
+        axes.annotate(bound.name, (xs[0] + 0.12, ys[0]), **words, va="bottom")
     scores = [point.score for curve in (*panel.curves, *panel.bounds) for point in curve.points]
     low, high = min(0.0, *scores) - 0.02, max(1.0, *scores) + 0.05
     axes.set_ylim(low, high)
@@ -140,12 +140,12 @@ def _labels(axes: Axes, groups: Sequence[Group], names: Sequence[str], span: tup
         axes.annotate(
             group.words,
             (end.x, end.score),
-            xytext=(1.05, height),
+            xytext=(1.07, height),
             textcoords="axes fraction",
             va="center",
             fontsize=8,
             color=INK if colour == REST else colour,
-            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 3},
+            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.5, "relpos": (0.0, 0.5), "shrinkB": 3},
             annotation_clip=False,
         )
 
