@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets.images.grid import Factor, Int64, UInt8, check_all, checked_index, in_blocks
-from datasets.images.npz import members
+from datasets.npz import members
 
 SIDE = 64
 FACTORS = (

@@ -9,7 +9,7 @@ import numpy as np
 
 from bench.api import BadData
 from datasets.images.grid import Factor, Int64, UInt8, check_all, in_blocks, unravelled
-from datasets.images.npz import members
+from datasets.npz import members
 
 SIDE = 64
 FACTORS = (

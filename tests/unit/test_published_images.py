@@ -19,8 +19,8 @@ import pytest
 from bench import registry
 from bench.api import BadData, Data, MissingData, NotApplicable
 from bench.run.check_data import check_dataset
-from datasets import cache, sources
-from datasets.images import grid, npz, published
+from datasets import cache, npz, sources
+from datasets.images import grid, published
 from datasets.images.cars3d import Cars3D
 from datasets.images.dsprites import DSprites
 from datasets.images.grid import Factor, scored, shrunk
