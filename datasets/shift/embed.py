@@ -4,9 +4,9 @@
         --columns path=img_filename,label=y,environment=place,split=split
     python -m datasets.shift.embed pacs FOLDER --shifted sketch
 
-With ``--metadata`` a table names the images; words as labels and environments are numbered in alphabetical order, splits are
-0, 1 and 2. Without, FOLDER holds ENVIRONMENT/CLASS/image files; environments named by ``--shifted`` are split 2, of the
-others a fifth is split 1, by a hash of the path. Needs torchvision (``--backbone resnet50``) or timm
+With ``--metadata`` a table names the images; words as labels and environments are numbered in alphabetical order,
+splits are 0, 1 and 2. Without, FOLDER holds ENVIRONMENT/CLASS/image files; environments named by ``--shifted`` are
+split 2, of the others a fifth is split 1, by a hash of the path. Needs torchvision (``--backbone resnet50``) or timm
 (``--backbone timm:vit_base_patch16_224``), which fetch the weights themselves, and pillow.
 """
 
@@ -162,9 +162,7 @@ def main(arguments: Sequence[str] | None = None, backbone: Backbone | None = Non
     parser.add_argument("folder", type=Path, help="of the images")
     parser.add_argument("--metadata", type=Path, help="csv file that names images, labels, environments and splits")
     parser.add_argument("--columns", default="", help="names of its columns: path=…,label=…,environment=…,split=…")
-    parser.add_argument(
-        "--shifted", default="", help="without --metadata: environments of split 2, with commas between"
-    )
+    parser.add_argument("--shifted", default="", help="without --metadata: environments of split 2, between commas")
     parser.add_argument("--backbone", default="resnet50", help="network of torchvision, or timm:NAME (resnet50)")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--to", type=Path, help="folder to write to (embeddings); copy it into $BENCH_DATA")

@@ -71,14 +71,7 @@ def test_learners_get_split_0_and_its_tasks(folder: Path) -> None:
     assert set(contents["split"][test]) == {1, 2}
     np.testing.assert_array_equal(data.train.labels, contents["label"][train])
     np.testing.assert_array_equal(data.train.aux, contents["environment"][train])
-    assert data.eval.target_names == (
-        "class 0",
-        "class 1",
-        "class 2",
-        "environment 0",
-        "environment 1",
-        "environment 2",
-    )
+    assert data.eval.target_names == tuple(f"{word} {k}" for word in ("class", "environment") for k in range(3))
     table = np.zeros((len(train), 6))
     table[data.train.sample, data.train.task] = data.train.y
     np.testing.assert_array_equal(table[:, 1], contents["label"][train] == 1)
@@ -108,8 +101,8 @@ def test_a_support_misleads_and_heads_are_scored(folder: Path) -> None:
 
 def test_rows_are_limited_and_the_held_out_ones_stay(folder: Path) -> None:
     write(folder, "waterbirds", spurious_arrays())
-    a, b = load("waterbirds", rows=500), load("waterbirds", rows=500, seed=1)
-    assert (len(a.train.x), len(a.eval.x_test)) == (500, 500)
+    a, b = load("waterbirds", rows=240), load("waterbirds", rows=240, seed=1)
+    assert (len(a.train.x), len(a.eval.x_test)) == (240, 240)
     np.testing.assert_array_equal(a.eval.x_test, b.eval.x_test)
     assert {row.tobytes() for row in a.train.x} != {row.tobytes() for row in b.train.x}
     assert a.info["shots"] == [10, 25]
@@ -174,7 +167,7 @@ def test_damaged_and_pickled_files_are_one_line(folder: Path) -> None:
 def test_a_missing_file_says_how_to_make_it(folder: Path) -> None:
     with pytest.raises(MissingData, match=r"no embeddings/vlcs.npz .* python -m datasets.shift.embed vlcs --help$"):
         load("vlcs")
-    with pytest.raises(MissingData, match="datasets.shift.embed vlcs"):
+    with pytest.raises(MissingData, match=r"datasets\.shift\.embed vlcs"):
         sources.fetch("vlcs", progress=lambda fraction, message: None)
 
 
