@@ -230,6 +230,7 @@ class LearnerInfo(Info):
     aux_at_test   does the auxiliary variable reach the encoder at test time?
     reference     a floor or ceiling row, not a competitor
     effort        names of the parameters that ``run --effort`` scales, whole numbers such as "steps"; none: one point
+    by_kind       constructor parameters by kind of x, {"image": {"steps": 600}}: over the defaults, under the budget
     """
 
     guarantee: Guarantee = "none"
@@ -240,6 +241,7 @@ class LearnerInfo(Info):
     aux_at_test: bool = False
     reference: bool = False
     effort: tuple[str, ...] = ()
+    by_kind: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -328,10 +330,12 @@ def learner(
     version: int = 1,
     defaults: Mapping[str, Any] | None = None,
     budgets: Mapping[str, Mapping[str, Any]] | None = None,
+    by_kind: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Callable[[Plugin], Plugin]:
     """Register a Learner class under ``name``; stack decorators to register variants of one class.
 
     defaults   constructor parameters of this variant
+    by_kind    others by the kind of x, where one setting does not fit all: {"image": {"steps": 600}}; over the defaults
     budgets    further constructor parameters by budget, e.g. {"smoke": {"epochs": 2}, "paper": {"epochs": 2000}}
     version    raise it when results change: stored cells of the old version are then run again
     assumes    names of ``bench.assumptions.VOCABULARY``; ValueError for others
@@ -353,6 +357,7 @@ def learner(
             aux_at_test=aux_at_test,
             reference=reference,
             effort=tuple(effort),
+            by_kind=dict(by_kind or {}),
         )
     )
 

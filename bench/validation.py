@@ -28,6 +28,7 @@ CHOICES: dict[tuple[str, str], Sequence[str]] = {
 LISTS = ("needs", "accepts", "provides", "requires", "effort")
 TEXTS = ("paper", "summary", "assumptions", "source", "range")
 FLAGS = ("aux_at_test", "reference", "truth", "testing", "on_request")
+NESTED: dict[str, tuple[str, Sequence[str]]] = {"budgets": ("budget", BUDGETS), "by_kind": ("kind", KIND_NAMES)}
 
 
 def check_metadata(decorator: str, positional: Sequence[Any], named: Mapping[str, Any]) -> None:
@@ -71,13 +72,14 @@ def _check(decorator: str, key: str, value: Any) -> None:
         raise ValueError(f"{key}={value!r:.60} must be True or False")
     elif key == "defaults" and value is not None:
         _check_parameters(key, value)
-    elif key == "budgets" and value is not None:
+    elif key in NESTED and value is not None:
+        what, words = NESTED[key]
         if not isinstance(value, dict):
-            raise ValueError("budgets must be a dict of dicts, by budget")
-        for budget, values in value.items():
-            if budget not in BUDGETS:
-                raise ValueError(str(unknown("budget in budgets:", str(budget), BUDGETS)))
-            _check_parameters(f"budgets[{budget!r}]", values)
+            raise ValueError(f"{key} must be a dict of dicts, by {what}")
+        for word, values in value.items():
+            if word not in words:
+                raise ValueError(str(unknown(f"{what} in {key}:", str(word), words)))
+            _check_parameters(f"{key}[{word!r}]", values)
 
 
 def _check_parameters(where: str, values: Any) -> None:

@@ -10,6 +10,7 @@ from baselines.sparse.rotation import oblique, orthogonal, random_rotations
 from bench.api import Diverged, Progress, TrainView, learner
 from bench.toolkit.preprocess import Float64
 from bench.toolkit.reduced_rank import TaskRidge, task_ridge
+from bench.toolkit.training_history import training_of
 
 OBLIQUE_STARTS = 5
 """Of the rotations, how many are refined by the oblique loss, which then chooses among them."""
@@ -91,7 +92,12 @@ class SparseRotation:
             ended["oblique_loss"] = [before, after]
         self.map_ = whitening @ chosen
         self.causal_ = _supports(heads, error, chosen, tasks.n)
-        self.history_ = {"network": self.network_.history_, "head_ridge": tasks.ridge, **ended}
+        self.history_ = {
+            "network": self.network_.history_,
+            **training_of(self.network_.history_),
+            "head_ridge": tasks.ridge,
+            **ended,
+        }
         self.n_parameters_ = self.network_.n_parameters_ + self.map_.size
         progress(1.0, "rotated")
         return self

@@ -7,6 +7,7 @@ from typing import Any, Self
 from baselines.linear.fastica import unmix_codes
 from bench.api import Progress, TrainView, learner
 from bench.toolkit.preprocess import Float64
+from bench.toolkit.training_history import training_of
 
 
 @learner(
@@ -42,7 +43,7 @@ class MTRNICA:
         self.network_ = network.fit(view, seed=seed, device=device, progress=progress)
         codes = self.network_.encode(view.x)
         self.mean_, self.unmixing_, ended = unmix_codes(codes, seed=seed, max_iter=self.max_iter, tol=self.tol)
-        self.history_ = {"network": self.network_.history_, "ica": ended}
+        self.history_ = {"network": self.network_.history_, **training_of(self.network_.history_), "ica": ended}
         self.n_parameters_ = self.network_.n_parameters_ + self.unmixing_.size
         return self
 

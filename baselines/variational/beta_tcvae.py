@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from baselines.variational.base import Posterior, VariationalLearner, VariationalNetwork
 from bench.api import learner
-from bench.toolkit.training import Batch
+from bench.toolkit.training import Batch, TrainingOptions
 
 
 class _TotalCorrelationNetwork(VariationalNetwork):
@@ -50,6 +50,7 @@ def total_correlation(z: Tensor, mean: Tensor, log_s: Tensor, n_samples: int) ->
     summary="VAE with the total correlation of its codes weighted by beta = 6",
     paper="Chen, Li, Grosse, Duvenaud 2018, NeurIPS",
     guarantee="none",
+    version=2,
     effort=("steps",),
     defaults={"full_covariance": False},
     budgets={"smoke": {"steps": 120}, "paper": {"steps": 12000, "batch_size": 256}},
@@ -65,6 +66,10 @@ class BetaTCVAE(VariationalLearner):
     """
 
     beta: float = 6.0
+
+    def options(self) -> TrainingOptions:
+        """The estimate depends on the size of the batch: it is judged on batches of the size it is trained on."""
+        return replace(super().options(), evaluation_rows=self.batch_size)
 
     def network(self, posterior: Posterior, decoder: nn.Module, prior: nn.Module) -> VariationalNetwork:
         if self.full_covariance:

@@ -66,9 +66,12 @@ def _parameters(info: Info) -> str:
     meanings = meanings_of(registry_module.load(info))
     rows = []
     for name, default in defaults.items():
-        budgets = [f"{budget} {values[name]!r}" for budget, values in info.budgets.items() if name in values]
-        rows.append([name, repr(default), ", ".join(budgets), meanings.get(name, "").replace("``", "")])
-    return table(["parameter", "default", "budgets", "meaning"], rows, numeric_from=4) if rows else ""
+        kinds = info.by_kind if isinstance(info, LearnerInfo) else {}
+        others = [
+            f"{word} {values[name]!r}" for word, values in (*kinds.items(), *info.budgets.items()) if name in values
+        ]
+        rows.append([name, repr(default), ", ".join(others), meanings.get(name, "").replace("``", "")])
+    return table(["parameter", "default", "by kind or budget", "meaning"], rows, numeric_from=4) if rows else ""
 
 
 def meanings_of(plugin: Any) -> dict[str, str]:

@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from bench.api import Info
+from bench.api import Info, LearnerInfo
 from bench.registry import Registry
 from bench.report.naming import plain
 from bench.run.plan import resolve
@@ -33,15 +33,18 @@ def commands(records: Iterable[Record], found: Registry) -> list[str]:
     return [_command(members, found) for members in groups.values()]
 
 
-def usual_params(info: Info, budget: str) -> dict[str, Any]:
-    """What every parameter is when nothing is set; as far as the decorator tells where the plugin cannot be loaded.
+def usual_params(info: Info, budget: str, kind: str = "") -> dict[str, Any]:
+    """What every parameter is when nothing is set, of a learner on data of that kind.
+
+    As far as the decorator tells where the plugin cannot be loaded.
 
     In the form that records have: tuples are lists.
     """
     try:
-        values = resolve(info, budget, {})
+        values = resolve(info, budget, {}, kind)
     except Exception:  # noqa: BLE001 -- a plugin may raise anything when it is imported; its literals remain
-        values = {**info.defaults, **info.budgets.get(budget, {})}
+        of_kind = info.by_kind.get(kind, {}) if isinstance(info, LearnerInfo) else {}
+        values = {**info.defaults, **of_kind, **info.budgets.get(budget, {})}
     as_stored: dict[str, Any] = json.loads(json.dumps(values, default=str))
     return as_stored
 
@@ -69,7 +72,7 @@ def _command(records: Sequence[Record], found: Registry) -> str:
     effort = float(spec.get("effort", 1.0))
     words += ["--effort", _fraction(effort)] if effort != 1.0 else []
     for info, params in ((learner, spec["learner_params"]), (dataset, spec["dataset_params"])):
-        for setting in _settings(info, params, spec["budget"]):
+        for setting in _settings(info, params, spec["budget"], dataset.kind):
             words += ["--set", setting]
     words += ["--device", spec["device"]] if spec["device"] != "cpu" else []
     threads = records[0].get("provenance", {}).get("threads", 1)
@@ -79,8 +82,8 @@ def _command(records: Sequence[Record], found: Registry) -> str:
     return shlex.join(words) + ("  # its data seed is not derived from a number" if data_seed == -1 else "")
 
 
-def _settings(info: Info, params: Mapping[str, Any], budget: str) -> list[str]:
-    usual = usual_params(info, budget)
+def _settings(info: Info, params: Mapping[str, Any], budget: str, kind: str) -> list[str]:
+    usual = usual_params(info, budget, kind)
     # where the plugin cannot be asked, what its decorator does not tell is taken to be as usual
     changed = {name: value for name, value in params.items() if name in usual and usual[name] != value}
     return [f"{info.name}.{name}={plain(value)}" for name, value in sorted(changed.items())]

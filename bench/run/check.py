@@ -101,7 +101,8 @@ def check_learner(info: LearnerInfo, budget: str = "smoke") -> Iterator[Finding]
     data = small_data_for(info)
     view = data.train
     try:
-        parameters = registry.parameters(info) | dict(info.budgets.get(budget, {}))
+        of_kind = info.by_kind.get(small_kind(info), {})
+        parameters = registry.parameters(info) | dict(of_kind) | dict(info.budgets.get(budget, {}))
         learner_class = registry.load(info)
     except Exception as error:  # noqa: BLE001 -- a plugin may raise anything; the finding says what
         yield Finding("can be imported, every parameter has a default", False, f"{type(error).__name__}: {error}")

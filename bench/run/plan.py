@@ -67,18 +67,27 @@ def plan(selection: Selection, registry: Registry) -> list[Cell]:
     if not selection.datasets and selection.budget != "smoke":
         datasets = [info for info in datasets if not info.testing]
     settings = parse_settings(selection.settings, registry)
-    params = {}
-    for info in [*learners, *datasets]:
+    params: dict[str, dict[str, Any]] = {}
+    by_kind: dict[tuple[str, str], dict[str, Any]] = {}
+
+    def resolved(info: Info, kind: str = "") -> dict[str, Any]:
         try:
-            params[info.name] = resolve(info, selection.budget, settings.get(info.name, {}))
+            return resolve(info, selection.budget, settings.get(info.name, {}), kind)
         except BrokenPlugin as error:
             # its cells are run all the same, fail by themselves and say why; the others are none the worse
             registry.broken[info.name] = str(error)
-            params[info.name] = {}
-    for info in learners:
-        for name in info.effort:
-            if not isinstance(params[info.name].get(name, 1), int):
-                raise UsageError(f"{info.origin}: effort of '{info.name}' scales '{name}', which is no whole number")
+            return {}
+
+    for data in datasets:
+        params[data.name] = resolved(data)
+    for learner in learners:
+        for kind in sorted({data.kind for data in datasets}):
+            found = by_kind[learner.name, kind] = resolved(learner, kind)
+            for name in learner.effort:
+                if not isinstance(found.get(name, 1), int):
+                    raise UsageError(
+                        f"{learner.origin}: effort of '{learner.name}' scales '{name}', which is no whole number"
+                    )
     unused = sorted(set(settings) - {info.name for info in [*learners, *datasets]})
     if unused:
         raise UsageError(f"--set {unused[0]}.…: '{unused[0]}' is not among the selected learners and datasets")
@@ -99,7 +108,7 @@ def plan(selection: Selection, registry: Registry) -> list[Cell]:
                     device=selection.device,
                     learner_version=learner.version,
                     dataset_version=data.version,
-                    learner_params=params[learner.name],
+                    learner_params=by_kind[learner.name, data.kind],
                     dataset_params=params[data.name],
                     data_sha256=data_hash,
                     threads=selection.threads,
@@ -170,17 +179,18 @@ def parse_settings(settings: Sequence[str], registry: Registry) -> dict[str, dic
     return parsed
 
 
-def resolve(info: Info, budget: str, overrides: Mapping[str, str]) -> dict[str, Any]:
-    """All parameters of a plugin: its defaults, then the budget's, then the overrides, each of the default's type."""
+def resolve(info: Info, budget: str, overrides: Mapping[str, str], kind: str = "") -> dict[str, Any]:
+    """All parameters of a plugin, each of the default's type: its defaults, then those for the kind of x of the data
+    that a learner is to meet, then the budget's, then the overrides."""
     if registry_module.missing_requirements(info):
         return {}
     values = registry_module.parameters(info)
-    for name, value in info.budgets.get(budget, {}).items():
-        if name not in values:
-            raise BrokenPlugin(
-                f"{info.origin}: budget '{budget}' of '{info.name}' sets '{name}', which is no parameter"
-            )
-        values[name] = value
+    of_kind = info.by_kind.get(kind, {}) if isinstance(info, LearnerInfo) else {}
+    for source, further in ((f"kind '{kind}'", of_kind), (f"budget '{budget}'", info.budgets.get(budget, {}))):
+        for name, value in further.items():
+            if name not in values:
+                raise BrokenPlugin(f"{info.origin}: {source} of '{info.name}' sets '{name}', which is no parameter")
+            values[name] = value
     for name, text in overrides.items():
         if name not in values:
             raise unknown(f"parameter of {info.name}:", name, values)

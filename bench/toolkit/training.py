@@ -44,6 +44,8 @@ class TrainingOptions:
     evaluate_every         steps between evaluations of the validation loss; None: a 25th of the steps
     patience               evaluations without improvement after which a member stops; None: never
     choose_after           fraction of the steps before which no state may be chosen (annealed losses)
+    evaluation_rows        held-out rows that go into the loss at once; None: as many as memory likes. For losses that
+                           hold the rows of a batch against each other
     """
 
     steps: int = 3000
@@ -59,6 +61,7 @@ class TrainingOptions:
     evaluate_every: int | None = None
     patience: int | None = None
     choose_after: float = 0.0
+    evaluation_rows: int | None = None
     betas: tuple[float, float] = (0.9, 0.999)
 
 
@@ -269,7 +272,9 @@ def train(
         adam.step(rate * tracker.factor if options.schedule == "plateau" else rate, options.clip_norm)
         step += 1
         if step % every == 0 or step == options.steps:
-            judged = _evaluate(module, validation_loss or loss, data, held_out, Streams(seeds, "validation", device))
+            at_once = options.evaluation_rows or rows_at_once(data.values(), _EVALUATION_ROWS)
+            noise_there = Streams(seeds, "validation", device)
+            judged = _evaluate(module, validation_loss or loss, data, held_out, noise_there, at_once)
             finite &= torch.isfinite(adam.values).all(dim=1)
             if not bool(finite.any()):
                 raise Diverged(f"the loss was not finite by step {step} of {options.steps}; lower learning_rate")
@@ -284,13 +289,15 @@ def train(
 
 
 @torch.no_grad()
-def _evaluate(module: nn.Module, loss: Loss, data: Mapping[str, Rows], rows: Tensor, noise: Streams) -> Tensor:
-    """Mean loss (E,) over the rows (E, n); nan where there are none."""
+def _evaluate(
+    module: nn.Module, loss: Loss, data: Mapping[str, Rows], rows: Tensor, noise: Streams, at_once: int
+) -> Tensor:
+    """Mean loss (E,) over the rows (E, n), ``at_once`` a time; nan where there are none."""
     if rows.shape[1] == 0:
         return torch.full((len(rows),), torch.nan, device=rows.device)
     module.eval()
     total = torch.zeros(len(rows), device=rows.device)
-    for index in rows.split(rows_at_once(data.values(), _EVALUATION_ROWS), dim=1):
+    for index in rows.split(at_once, dim=1):
         total += loss(Batch({name: t[index] for name, t in data.items()}, noise, 1.0)).view(-1) * index.shape[1]
     module.train()
     return total / rows.shape[1]

@@ -79,7 +79,7 @@ def choose(
     found = registry.discover()
     info, data_info = found.learner(learner), found.dataset(dataset)
     shared = parse_settings(settings, found)
-    usual = resolve(info, budget, shared.get(learner, {}))
+    usual = resolve(info, budget, shared.get(learner, {}), data_info.kind)
     of_data = resolve(data_info, budget, shared.get(dataset, {}))
     unknown = sorted({name for point in points for name in point} - set(usual))
     if unknown:

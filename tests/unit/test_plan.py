@@ -1,19 +1,34 @@
 """Selections become cells; what cannot run carries its reason; what is misspelt is named with its neighbours."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.api import DatasetInfo, LearnerInfo
+from bench.api import DatasetInfo, LearnerInfo, learner
 from bench.errors import UsageError
 from bench.registry import Registry, discover
-from bench.run.plan import Selection, parse_seeds, plan, why_not
+from bench.run.plan import Selection, parse_seeds, plan, resolve, why_not
 from bench.run.spec import RunSpec, derive_seed
 
 
 @pytest.fixture(scope="module")
 def found() -> Registry:
     return discover()
+
+
+@learner(
+    "patient-on-images",
+    guarantee="none",
+    paper="none",
+    accepts=("vector", "image"),
+    budgets={"smoke": {"rate": 0.5}},
+    by_kind={"image": {"steps": 7, "rate": 0.25}},
+)
+class _PatientOnImages:
+    def __init__(self, steps: int = 3, rate: float = 0.1) -> None:
+        self.steps, self.rate = steps, rate
 
 
 def cells(found: Registry, **values: object) -> list[RunSpec]:
@@ -41,6 +56,22 @@ def test_equal_specs_have_equal_keys_and_survive_json(found: Registry) -> None:
     first, again = cells(found, repetitions=[0], learners=["raw"]) + cells(found, repetitions=[0], learners=["raw"])
     assert first.key == again.key
     assert RunSpec.from_dict(json.loads(first.canonical())).key == first.key
+
+
+@pytest.mark.parametrize(
+    ("budget", "kind", "settings", "expected"),
+    [
+        ("standard", "vector", {}, {"steps": 3, "rate": 0.1}),
+        ("standard", "image", {}, {"steps": 7, "rate": 0.25}),
+        ("smoke", "image", {}, {"steps": 7, "rate": 0.5}),
+        ("standard", "image", {"steps": "9"}, {"steps": 9, "rate": 0.25}),
+    ],
+)
+def test_settings_by_kind_of_input_stand_between_defaults_and_budget(
+    budget: str, kind: str, settings: dict[str, str], expected: dict[str, float]
+) -> None:
+    info = replace(_PatientOnImages.__bench__[0], origin=__name__, attribute="_PatientOnImages")  # type: ignore[attr-defined]
+    assert resolve(info, budget, settings, kind) == expected
 
 
 def test_settings_reach_learners_and_datasets(found: Registry) -> None:

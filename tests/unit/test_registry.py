@@ -77,6 +77,7 @@ def test_nobody_but_the_harness_gets_the_truth(tmp_path: Path) -> None:
         ("@learner('<b>', guarantee='none', paper='')\nclass A: ...", "the name '<b>' is none"),
         ("@learner('a', guarantee='none', paper='', defaults={'x': 1e400})\nclass A: ...", "JSON has not"),
         ("@learner('a', guarantee='none', paper='', budgets={'small': {}})\nclass A: ...", "'small'"),
+        ("@learner('a', guarantee='none', paper='', by_kind={'images': {}})\nclass A: ...", "did you mean image"),
         ("@dataset('a', paper='', kind='vectors')\ndef a(): ...", "unknown kind 'vectors'; did you mean vector"),
         ("@metric('a', tests='linear', range='', paper='', direction='up')\ndef a(): ...", "unknown direction 'up'"),
         ("@learner(" + "(" * 5000, "Error"),
@@ -129,9 +130,11 @@ def test_built_in_plugins_are_whole() -> None:
         marks = registry.load(info).__bench__
         assert info.name in [mark.name for mark in marks]
         assert info.summary
+        assert set(getattr(info, "by_kind", {})) <= set(getattr(info, "accepts", ()))
         assert set(info.budgets) <= {"smoke", "standard", "paper"}
         known = registry.parameters(info)
-        assert {key for values in info.budgets.values() for key in values} <= set(known)
+        further = [*info.budgets.values(), *getattr(info, "by_kind", {}).values()]
+        assert {key for values in further for key in values} <= set(known)
 
 
 def test_our_datasets_package_wins_over_the_popular_one(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from scipy.optimize import check_grad
 
 from baselines.sparse.rotation import oblique, oblique_loss, orthogonal, random_rotations, sparsest_angle
 from baselines.sparse.sparse_rotation import SparseRotation
+from bench.statistics.convergence import from_history
 from datasets.synthetic.sparse_tasks import sparse_tasks
 
 Float64 = NDArray[np.float64]
@@ -116,3 +117,13 @@ def test_no_restart_is_refused() -> None:
     data = sparse_tasks(seed=0, d=3, d_observed=6, n_tasks=10, n_per_task=10)
     with pytest.raises(ValueError, match="restarts=0"):
         SparseRotation(restarts=0).fit(data.train, seed=0, device="cpu", progress=silent)
+
+
+def test_the_networks_training_is_handed_on_so_that_it_can_be_judged() -> None:
+    """Without it a longer and worse training would stand for a row (``bench.statistics.convergence``)."""
+    view = sparse_tasks(seed=0, d=3, d_observed=6, n_tasks=60, n_per_task=30).train
+    learner = SparseRotation(steps=20, restarts=2).fit(view, seed=0, device="cpu", progress=silent)
+    curve = learner.history_["validation_curve"]
+    assert len(curve) == len(learner.history_["evaluated_at"]) > 4
+    assert learner.history_["best_step"] in learner.history_["evaluated_at"]
+    assert from_history(learner.history_).converged is not None
