@@ -140,7 +140,7 @@ def pretrained(name: str, device: str = "cpu", *, weights: bool = True) -> Backb
     except ImportError as error:
         raise MissingData(f"embedding images needs the package {error.name}: pip install {error.name}") from error
     except (ValueError, RuntimeError, KeyError) as error:
-        raise MissingData(f"no network '{name}' ({str(error)[:80]}); see the lists of torchvision or timm") from error
+        raise MissingData(f"network '{name}' cannot be made here ({' '.join(str(error).split())[:120]})") from error
     network.eval().to(device)
 
     def embed(paths: list[Path]) -> NDArray[Any]:
