@@ -31,7 +31,7 @@ REPRESENTATIONS = ("auto", "identity", "network", "rrr")
     effort=("steps",),
     version=7,
     budgets={"smoke": {"steps": 40}, "paper": {"steps": 1000, "batch": 4096}},
-    by_kind={"graph": {"steps": 1600, "batch": 256}},
+    by_kind={"graph": {"steps": 400, "batch": 1024}},
     accepts=("vector", "image", "sequence", "graph"),
 )
 @learner(
@@ -49,7 +49,7 @@ REPRESENTATIONS = ("auto", "identity", "network", "rrr")
         "smoke": {"steps": 40, "flow_steps": 40},
         "paper": {"steps": 500, "batch": 4096, "flow_steps": 1000, "network": {"flow_hidden": (256, 256)}},
     },
-    by_kind={"graph": {"steps": 1600, "batch": 256}},
+    by_kind={"graph": {"steps": 400, "batch": 1024}},
     accepts=("vector", "image", "sequence", "graph"),
 )
 @dataclass(kw_only=True)

@@ -55,8 +55,8 @@ _ENCODE_ROWS = 1 << 15
     budgets={"smoke": {"steps": 40}, "paper": {"steps": 2000}},
     by_kind={
         "graph": {
-            "steps": 1600,
-            "batch": 256,
+            "steps": 400,
+            "batch": 1024,
             "learning_rate": 5e-3,
             "weight_decay": 1.0,
             "checkpoints": 10,

@@ -21,7 +21,7 @@ from bench.toolkit.training_history import training_of
     version=5,
     effort=("steps",),
     budgets={"smoke": {"steps": 15, "batch": 512}, "paper": {"steps": 1000, "max_iter": 2000}},
-    by_kind={"graph": {"steps": 800, "batch": 256}},
+    by_kind={"graph": {"steps": 400, "batch": 1024}},
     accepts=("vector", "image", "sequence", "graph"),
 )
 class MTRNICA:
