@@ -37,6 +37,30 @@ def cache_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / FOLDER
 
 
+LARGE = 10**9
+"""Bytes of a file from which on its checksum is remembered: 12 GB take half a minute, in every cell."""
+
+
+def remembered_digest(path: Path, digest: str | None = None) -> str:
+    """The sha256 stored for a large file of this place, size and time of change, or ""; stores ``digest`` if given.
+
+    An accelerator as all here: ``verify`` forgets it first (digest ""), and reads the file.
+    """
+    status = path.stat()
+    if status.st_size < LARGE:
+        return ""
+    key = f"{path.resolve()} {status.st_size} {status.st_mtime_ns} {status.st_ino}"
+    place = cache_dir() / "digests" / hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
+    with contextlib.suppress(OSError):
+        if digest is not None:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            temporary = place.with_name(f"{place.name}-{os.getpid()}-{secrets.token_hex(4)}.tmp")
+            temporary.write_text(digest, encoding="ascii")
+            os.replace(temporary, place)
+        return place.read_text(encoding="ascii", errors="replace")[:64]
+    return digest or ""
+
+
 def _place(kind: str, key: Mapping[str, Any]) -> Path:
     text = json.dumps(dict(key), sort_keys=True, separators=(",", ":"))
     digest = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

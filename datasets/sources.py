@@ -7,6 +7,7 @@ A file is looked for in ``$BENCH_DATA/FOLDER/``, then in the download cache (see
 from __future__ import annotations
 
 import gzip
+import hashlib
 import importlib
 import io
 import lzma
@@ -23,7 +24,8 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from bench.api import BadData, MissingData, Progress
-from datasets.cache import cache_dir
+from datasets.cache import cache_dir, remembered_digest
+from datasets.catalogue import SOURCES, Source
 from datasets.download import DownloadError, download, file_digest, recorded_sha256
 
 # what zipfile, tarfile and the decompressors raise for bytes that are none of theirs
@@ -35,75 +37,6 @@ BROKEN = (
 LARGEST_MEMBER = 4 * 10**9
 LARGEST_RATIO = 200
 """Bytes of a member, and how often it may be as large as the archive: tables compress to a tenth, bombs to a 1000th."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """files      accepted file names, the preferred one first; ``url`` is where the first of them is published
-    checksum   "md5:HEX" stated by the publisher or a well-known loader, or "" where nobody states one: it is then
-               recorded at the first download
-    table      member (or the file itself) whose rows are the samples; ``rows_full`` of them in the original
-    reader     "module:function" that reads a file with all checks and returns its number of rows
-    """
-
-    title: str
-    unit: str
-    folder: str
-    files: tuple[str, ...]
-    url: str
-    checksum: str
-    checksum_origin: str
-    table: str
-    rows_full: int
-    reader: str
-    licence: str
-    paper: str
-
-
-SOURCES: dict[str, Source] = {
-    "superconductivity": Source(
-        title="Superconductivity",
-        unit="superconductors",
-        folder="superconductivity",
-        files=("superconductivty+data.zip",),  # the publisher's own spelling
-        url="https://archive.ics.uci.edu/static/public/464/superconductivty+data.zip",
-        checksum="",
-        checksum_origin="none is published",
-        table="unique_m.csv",
-        rows_full=21_263,
-        reader="datasets.molecular.superconductivity:check_file",
-        licence="CC BY 4.0",
-        paper="Hamidieh 2018, Computational Materials Science 154; UCI 464, doi:10.24432/C53P47",
-    ),
-    "qm9": Source(
-        title="QM9",
-        unit="molecules",
-        folder="qm9",
-        files=("qm9.csv", "gdb9.zip", "gdb9.tar.gz"),
-        url="https://deepchemdata.s3-us-west-1.amazonaws.com/datasets/qm9.csv",
-        checksum="",
-        checksum_origin="none is published",
-        table="qm9.csv",
-        rows_full=133_885,
-        reader="datasets.molecular.archive:check_file",
-        licence="as stated at doi:10.6084/m9.figshare.c.978904",
-        paper="Ramakrishnan et al. 2014, Scientific Data 1, 140022; Wu et al. 2018 (MoleculeNet)",
-    ),
-    "qm9-sdf": Source(
-        title="QM9 with geometries",
-        unit="molecules",
-        folder="qm9",
-        files=("gdb9.tar.gz", "gdb9.zip"),
-        url="https://deepchemdata.s3-us-west-1.amazonaws.com/datasets/gdb9.tar.gz",
-        checksum="md5:560f62d8e6c992ca0cf8ed8d013f9131",
-        checksum_origin="TorchDrug, datasets.QM9",
-        table="gdb9.sdf.csv",
-        rows_full=133_885,
-        reader="datasets.molecular.archive:check_file",
-        licence="as stated at doi:10.6084/m9.figshare.c.978904",
-        paper="Ramakrishnan et al. 2014, Scientific Data 1, 140022",
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -124,16 +57,30 @@ class Located:
         return f"{'$BENCH_DATA' if self.kind == 'bench-data' else 'cache'}/{self.source.folder}/{self.path.name}"
 
     @cached_property
+    def files(self) -> tuple[Path, ...]:
+        """The file and its companions."""
+        return (self.path, *(self.path.with_name(companion.file) for companion in self.source.companions))
+
+    @cached_property
     def sha256(self) -> str:
-        """Of the content. Raises BadData where a checksum is recorded beside the file and differs."""
+        """Of the content; of the files' checksums where there are companions. Large files are read once (``cache``).
+
+        Raises BadData where a checksum is recorded beside a file and differs.
+        """
+        found = [self._sha256_of(path) for path in self.files]
+        return found[0] if len(found) == 1 else hashlib.sha256("\n".join(found).encode()).hexdigest()
+
+    def _sha256_of(self, path: Path) -> str:
+        where = f"{self.label.rsplit('/', 1)[0]}/{path.name}"
         try:
-            found = file_digest(self.path)
-            expected = recorded_sha256(self.path)
+            found = remembered_digest(path) or file_digest(path)
+            remembered_digest(path, found)
+            expected = recorded_sha256(path)
         except OSError as error:
-            raise BadData(f"{self.label}: cannot be read ({error.strerror})") from error
+            raise BadData(f"{where}: cannot be read ({error.strerror})") from error
         if expected and expected != found:
             raise BadData(
-                f"{self.label}: sha256 expected {expected}, found {found}; the file is damaged or was changed: delete "
+                f"{where}: sha256 expected {expected}, found {found}; the file is damaged or was changed: delete "
                 f"it, then python -m bench data fetch {self.name}"
             )
         return found
@@ -175,7 +122,8 @@ def list_sources() -> list[dict[str, Any]]:
             "rows_full": source.rows_full,
             "licence": source.licence,
             "paper": source.paper,
-            "checksum": source.checksum or "recorded at the first download",
+            "checksum": source.checksum or ("recorded at the first download" if source.url else ""),
+            "fetched": "" if source.fetched == "always" else source.fetched,
             "found": "",
             "kind": "",
             "missing": "",
@@ -201,19 +149,28 @@ def locate(name: str, *, files: tuple[str, ...] = ()) -> Located:
         for file in wanted:
             path = Path(given).expanduser() / source.folder / file
             if path.is_file():
-                return Located(name, path, "bench-data")
+                return _complete(Located(name, path, "bench-data"))
     for file in wanted:
         path = _cached(source, file)
         if path.is_file():
-            return Located(name, path, "cache")
+            return _complete(Located(name, path, "cache"))
     state = "$BENCH_DATA is not set"
     if given:
         state = "not in $BENCH_DATA" if Path(given).expanduser().is_dir() else "$BENCH_DATA is not a folder"
     command = name if set(wanted) & {source.files[0]} else "qm9-sdf"
-    raise MissingData(
-        f"{source.title}: no {source.folder}/{' or '.join(wanted)} ({state}, nor in the cache); "
-        f"get it with: python -m bench data fetch {command}"
-    )
+    way = source.by_hand or f"get it with: python -m bench data fetch {command}"
+    raise MissingData(f"{source.title}: no {source.folder}/{' or '.join(wanted)} ({state}, nor in the cache); {way}")
+
+
+def _complete(located: Located) -> Located:
+    """The file, once its companions are seen to lie beside it. Raises MissingData."""
+    for path in located.files:
+        if not path.is_file():
+            raise MissingData(
+                f"{located.source.title}: no {path.name} beside {located.label}; "
+                f"get it with: python -m bench data fetch {located.name}"
+            )
+    return located
 
 
 def fetch(name: str, *, progress: Progress) -> Path:
@@ -223,20 +180,27 @@ def fetch(name: str, *, progress: Progress) -> Path:
     error page is never recorded as the data.
     """
     source = SOURCES[name]
+    if source.fetched == "by hand":
+        raise MissingData(f"{source.title}: {source.by_hand}")
     path = _cached(source, source.files[0])
-    if path.is_file():
-        located = Located(name, path, "cache")
+    located = Located(name, path, "cache")
+    if all(file.is_file() for file in located.files):
         progress(1.0, f"already there, sha256 {located.sha256[:12]}…")
         return path
     reader = _reader(source)
     try:
-        download(
-            source.url,
-            path,
-            checksum=source.checksum,
-            check=lambda part: reader(part, source.url),
-            progress=progress,
-        )
+        for companion in source.companions:  # first, as the reader of the file looks for them beside it
+            beside = path.with_name(companion.file)
+            if not beside.is_file():
+                download(companion.url, beside, checksum=companion.checksum, progress=progress)
+        if not path.is_file():
+            download(
+                source.url,
+                path,
+                checksum=source.checksum if source.demanded else "",
+                check=lambda part: reader(part, source.url),
+                progress=progress,
+            )
     except DownloadError as error:
         raise DownloadError(f"{error}; try again with: python -m bench data fetch {name}") from error
     return path
@@ -246,16 +210,34 @@ def verify(name: str) -> str:
     """Read the whole file of a source: checksum, layout, every number. One line on what was found; raises BadData."""
     located = locate(name)
     source = located.source
+    for path in located.files:
+        remembered_digest(path, "")  # every byte is read again
     digest = located.sha256
     rows = _reader(source)(located.path, located.label)
     trust = "as recorded" if recorded_sha256(located.path) else "not recorded: checked by layout"
     if source.checksum and located.path.name == source.files[0]:
-        algorithm, _, wanted = source.checksum.partition(":")
-        if (found := file_digest(located.path, algorithm)) == wanted:
+        algorithm = source.checksum.partition(":")[0]
+        wrong = [part for part in zip(located.files, _published(source), strict=True) if not _has_checksum(*part)]
+        if not wrong:
             trust = f"{algorithm} as published ({source.checksum_origin})"
-        elif located.kind == "cache":
-            raise BadData(f"{located.label}: {algorithm} expected {wanted} ({source.checksum_origin}), found {found}")
+        elif located.kind == "cache" and source.demanded:
+            path, wanted = wrong[0]
+            raise BadData(
+                f"{located.label.rsplit('/', 1)[0]}/{path.name}: {algorithm} expected {wanted.partition(':')[2]} "
+                f"({source.checksum_origin}), found {file_digest(path, algorithm)}"
+            )
+        else:
+            trust += f"; {algorithm} other than published ({source.checksum_origin})"
     return f"{located.label}: {rows:,} of {source.rows_full:,} {source.unit}, sha256 {digest} ({trust})"
+
+
+def _published(source: Source) -> list[str]:
+    return [source.checksum, *(companion.checksum for companion in source.companions)]
+
+
+def _has_checksum(path: Path, checksum: str) -> bool:
+    algorithm, _, wanted = checksum.partition(":")
+    return file_digest(path, algorithm) == wanted
 
 
 class _Bounded(io.RawIOBase):

@@ -9,7 +9,7 @@ from bench.errors import EXIT_FAILED, EXIT_OK
 
 
 def main(options: argparse.Namespace) -> int:
-    """List, download or verify the files of real datasets."""
+    """List, download or verify the files of real datasets. Without names: those not too large, and what is there."""
     from bench.api import BadData, NotApplicable
     from bench.run import sources as data
 
@@ -18,7 +18,8 @@ def main(options: argparse.Namespace) -> int:
             facts = [f"{key}: {value}" for key, value in row.items() if key != "name" and value not in ("", None)]
             print("\n  ".join([str(row["name"]), *facts]))
         return EXIT_OK
-    names = options.names or [str(row["name"]) for row in data.list_sources()]
+    there = "found" if options.action == "verify" else ""
+    names = options.names or [str(row["name"]) for row in data.list_sources() if not row["fetched"] or row.get(there)]
     for name in names:
         data.require_known(name)
     code = EXIT_OK

@@ -55,9 +55,20 @@ class SparseTasks:
     """T linear tasks on few factors each: y = wᵀz + ε > 0, sd(ε) = noise · sd(wᵀz) for independent factors.
 
     causal   (T, d) bool, each factor in a support with probability ½ (Lachapelle et al., ICML 2023); none is empty
+    spread   (d,) the factors' standard deviations; None: of uniform ones on [-1, 1]
     """
 
-    def __init__(self, rng: np.random.Generator, n_tasks: int, d: int, *, density: float = 0.5, noise: float = 0.1):
+    def __init__(
+        self,
+        rng: np.random.Generator,
+        n_tasks: int,
+        d: int,
+        *,
+        density: float = 0.5,
+        noise: float = 0.1,
+        spread: Float64 | None = None,
+    ):
+        self.spread = np.full(d, 1 / np.sqrt(3)) if spread is None else spread
         self.causal = draw_supports(rng, n_tasks, d, "bernoulli", density)
         self.weights = np.where(self.causal, rng.standard_normal((n_tasks, d)), 0.0)
         self.noise = noise
@@ -66,8 +77,8 @@ class SparseTasks:
         """sample, task and y (n·T,) in {0, 1}: every sample has every task."""
         n, n_tasks = len(z), len(self.weights)
         signal = z @ self.weights.T
-        spread = np.linalg.norm(self.weights, axis=1) / np.sqrt(3)  # a factor's deviation is 1/√3
-        y = signal + self.noise * spread * rng.standard_normal(signal.shape)
+        deviation = np.linalg.norm(self.weights * self.spread, axis=1)
+        y = signal + self.noise * deviation * rng.standard_normal(signal.shape)
         sample, task = np.repeat(np.arange(n), n_tasks), np.tile(np.arange(n_tasks), n)
         return sample, task, (y > 0).astype(np.float64).reshape(-1)
 

@@ -7,6 +7,7 @@ the angle of a sprite, which nobody learns (docs/images.md).
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,9 @@ from bench.api import Data, EvalView, TrainView, dataset
 from bench.toolkit.inputs import Images
 from datasets.images import factors, room, sprites
 from datasets.images.factors import Float64
-from datasets.synthetic.common import MAX_INDEPENDENT, extra_held_out, require_choice, require_range
+from datasets.images.supervision import Known, Supervision
+from datasets.synthetic.common import MAX_INDEPENDENT, extra_held_out, require_range
 
-LABELS = ("cells", "category")
-SAMPLES_A_CELL = 25  # at least, on average: fewer samples get fewer cells
 Draw = Callable[[np.random.Generator, Float64], tuple[Images, NDArray[np.int64]]]
 
 
@@ -117,18 +117,8 @@ def load_sprites(
         return Images(sprites.render_sprites(z, shape, side=side, angle=turned)), shape
 
     pair = (sprites.FACTORS.index("x"), sprites.FACTORS.index("hue")) if held_out else None
-    return _supervised(
-        seed,
-        draw,
-        sprites.FACTORS,
-        n=n,
-        n_tasks=n_tasks,
-        n_cells=n_cells,
-        labels=labels,
-        rho=rho,
-        pair=pair,
-        noise=noise,
-    )
+    told = Supervision(n_tasks, n_cells, labels, noise)
+    return _supervised(seed, draw, sprites.FACTORS, told, n=n, rho=rho, pair=pair)
 
 
 @dataset(
@@ -170,9 +160,8 @@ def load_room(
         return Images(room.render_room(z, shape, side=side)), shape
 
     pair = (room.FACTORS.index("floor"), room.FACTORS.index("wall")) if held_out else None
-    return _supervised(
-        seed, draw, room.FACTORS, n=n, n_tasks=n_tasks, n_cells=n_cells, labels=labels, rho=rho, pair=pair, noise=noise
-    )
+    told = Supervision(n_tasks, n_cells, labels, noise)
+    return _supervised(seed, draw, room.FACTORS, told, n=n, rho=rho, pair=pair)
 
 
 @dataset(
@@ -226,21 +215,14 @@ def _supervised(
     seed: int,
     draw: Draw,
     names: tuple[str, ...],
+    told: Supervision,
     *,
     n: int,
-    n_tasks: int,
-    n_cells: int,
-    labels: str,
     rho: float,
     pair: tuple[int, int] | None,
-    noise: float,
 ) -> Data:
     """Data of images that ``draw(rng, z)`` renders, and what is told of them; ``pair`` as of ``draw_combinations``."""
     require_range("n", n, 20)
-    require_range("n_tasks", n_tasks, 1)
-    require_range("n_cells", n_cells, 2)
-    require_range("noise", noise, 0.0)
-    require_choice("labels", labels, LABELS)
     rng_train, rng_test, rng_tasks, rng_independent = np.random.default_rng(seed).spawn(4)
     d = len(names)
 
@@ -249,47 +231,25 @@ def _supervised(
             return factors.draw_factors(rng, count, d, rho)
         return factors.draw_combinations(rng, count, d, rho, pair, held_out=held_out)
 
-    tasks = factors.SparseTasks(rng_tasks, n_tasks, d, noise=noise)
     z, z_test = latents(rng_train, n, False), latents(rng_test, extra_held_out(n), True)
     (x, shape), (x_test, shape_test) = draw(rng_train, z), draw(rng_test, z_test)
-    sample, task, y = tasks(z, rng_train)
-    sample_test, task_test, y_test = tasks(z_test, rng_test)
-    if labels == "category":
-        label, label_test = shape.astype(np.int64), shape_test.astype(np.int64)
-    else:
-        label, centres = factors.cells(rng_tasks, z, max(2, min(n_cells, n // SAMPLES_A_CELL)))
-        label_test = factors.nearest(z_test, centres)
+    train, truth = told.views(
+        Known(x, z, shape),
+        Known(x_test, z_test, shape_test),
+        names,
+        rng_train=rng_train,
+        rng_test=rng_test,
+        rng_tasks=rng_tasks,
+    )
     independent: dict[str, Any] = {}
     if pair is not None or rho != 0:
         z_independent = factors.draw_factors(rng_independent, min(MAX_INDEPENDENT, n), d)
         independent = {
             "z_independent": z_independent,
             "x_independent": draw(rng_independent, z_independent)[0],
-            "aux_independent": rng_independent.choice(label, len(z_independent)),
+            "aux_independent": rng_independent.choice(np.asarray(train.labels), len(z_independent)),
         }
-    train = TrainView(
-        x=x,
-        sample=sample,
-        task=task,
-        y=y,
-        n_tasks=n_tasks,
-        n_latents=d,
-        aux=label.copy(),
-        labels=label,
-        target_type="binary",
-    )
-    truth = EvalView(
-        x_test=x_test,
-        aux_test=label_test,
-        sample_test=sample_test,
-        task_test=task_test,
-        y_test=y_test,
-        z_train=z,
-        z_test=z_test,
-        causal=tasks.causal,
-        latent_names=names,
-        spread=None if pair is None else np.full(d, 1 / np.sqrt(3)),
-        **independent,
-    )
-    info = {"n_train": n, "n_test": len(z_test), "n_tasks": n_tasks, "side": int(x.pixels.shape[2]), "rho": rho}
+    truth = replace(truth, spread=None if pair is None else np.full(d, 1 / np.sqrt(3)), **independent)
+    side = int(x.pixels.shape[2])
+    info = {"n_train": n, "n_test": len(z_test), "n_tasks": told.n_tasks, "side": side, "rho": rho}
     return Data(train, truth, info)

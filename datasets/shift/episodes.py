@@ -69,13 +69,26 @@ def misleading_episode(
     )
 
 
-def moved_episode(rng: np.random.Generator, label: Bool, place: NDArray[Any], shots: int, *, seen: int) -> Episode:
-    """Support from the places below ``seen``, query from the others: groups are class and place."""
-    pools = [rng.permutation(np.flatnonzero((place < seen) & (label == c)))[:shots] for c in (False, True)]
+def moved_episode(
+    rng: np.random.Generator,
+    label: Bool,
+    place: NDArray[Any],
+    shots: int,
+    *,
+    seen: int,
+    rows: NDArray[Any] | None = None,
+) -> Episode:
+    """Support from the places below ``seen``, query from the others: groups are class and place.
+
+    rows   held-out samples to draw from; None: all. Raises BadData where they are too few.
+    """
+    rows = np.arange(len(label)) if rows is None else rows
+    known, other = rows[place[rows] < seen], rows[place[rows] >= seen]
+    pools = [rng.permutation(known[label[known] == c])[:shots] for c in (False, True)]
     support = np.concatenate(pools)
-    query = rng.permutation(np.flatnonzero(place >= seen))[: 4 * QUERY_OF_GROUP]
+    query = rng.permutation(other)[: 4 * QUERY_OF_GROUP]
     if len(support) < 2 * shots or len(query) < 40:
-        raise BadData(f"few-shot tasks of {shots} shots need more held-out samples than {len(label)}")
+        raise BadData(f"few-shot tasks of {shots} shots need more held-out samples than {len(rows)}")
     return Episode(
         shots=shots,
         support=support,
