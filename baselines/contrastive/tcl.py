@@ -55,6 +55,7 @@ class SegmentClassifier(nn.Module):
     needs=("aux|labels",),
     budgets={"smoke": {"steps": 150}, "paper": {"steps": 10000}},
     accepts=("vector", "image", "sequence", "graph"),
+    by_kind={"image": {"steps": 700, "batch_size": 128, "learning_rate": 2e-3}},
 )
 @dataclass(kw_only=True, eq=False)
 class TCL(EnsembleLearner):

@@ -45,6 +45,7 @@ def class_labels(view: TrainView) -> np.ndarray[Any, np.dtype[np.int64]]:
     effort=("steps",),
     budgets={"smoke": {"steps": 150, "batch_size": 128}, "paper": {"steps": 4000}},
     accepts=("vector", "image", "sequence", "graph"),
+    by_kind={"image": {"steps": 700, "batch_size": 128, "learning_rate": 2e-3}},
 )
 @dataclass(kw_only=True, eq=False)
 class SingleTaskClassification(SingleTask):

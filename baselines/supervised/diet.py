@@ -62,6 +62,7 @@ class _InstanceHead(nn.Module):
     effort=("steps",),
     budgets={"smoke": {"steps": 100, "batch_size": 128}, "paper": {"steps": 4000}},
     accepts=("vector", "image", "sequence", "graph"),
+    by_kind={"image": {"steps": 350, "batch_size": 256, "learning_rate": 2e-3}},
 )
 @dataclass(kw_only=True, eq=False)
 class Diet(SingleTask):
