@@ -40,6 +40,7 @@ Draw = Callable[[np.random.Generator, Float64], tuple[Images, NDArray[np.int64]]
     kind="image",
     budgets={"smoke": {"n": 400, "n_tasks": 10}, "paper": {"n": 50000}},
     on_request=True,
+    version=2,
 )
 @dataset(
     "sprites-shape",
@@ -59,6 +60,7 @@ Draw = Callable[[np.random.Generator, Float64], tuple[Images, NDArray[np.int64]]
     defaults={"labels": "category"},
     budgets={"smoke": {"n": 400, "n_tasks": 10}, "paper": {"n": 50000}},
     on_request=True,
+    version=2,
 )
 @dataset(
     "sprites-held-out",
@@ -78,6 +80,7 @@ Draw = Callable[[np.random.Generator, Float64], tuple[Images, NDArray[np.int64]]
     defaults={"held_out": True},
     budgets={"smoke": {"n": 400, "n_tasks": 10}, "paper": {"n": 50000}},
     on_request=True,
+    version=2,
 )
 def load_sprites(
     *,
@@ -149,6 +152,7 @@ def load_sprites(
     kind="image",
     budgets={"smoke": {"n": 400, "n_tasks": 10}, "paper": {"n": 50000}},
     on_request=True,
+    version=2,
 )
 def load_room(
     *,

@@ -26,6 +26,7 @@ COLOURINGS = 8  # of every held-out digit: 100 shots need 100 samples with one h
     kind="image",
     budgets={"smoke": {"colourings": 1, "episodes": 4}},
     on_request=True,
+    version=2,
 )
 def load_digits_shift(*, seed: int, colourings: int = 4, aligned: float = 0.9, episodes: int = 100) -> Data:
     """Digits (3, 8, 8) in a hue each, and few-shot tasks between two digits.

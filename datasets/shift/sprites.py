@@ -33,6 +33,7 @@ HOSPITALS, SEEN = 5, 3
     kind="image",
     budgets={"smoke": {"n": 3000, "n_tasks": 10, "side": 16, "episodes": 4}, "paper": {"n": 50000}},
     on_request=True,
+    version=2,
 )
 @dataset(
     "shift-sprites-stain",
@@ -44,6 +45,7 @@ HOSPITALS, SEEN = 5, 3
     defaults={"shift": "stain"},
     budgets={"smoke": {"n": 3000, "n_tasks": 10, "side": 16, "episodes": 4}, "paper": {"n": 50000}},
     on_request=True,
+    version=2,
 )
 def load_shift_sprites(
     *,
@@ -60,8 +62,8 @@ def load_shift_sprites(
     seed       of all draws
     n, side, n_tasks   as of sprites
     shift      "spurious": another factor's sign is the class in the share ``aligned`` of the support; "combination":
-               one of the four groups is missing; "stain": a colour matrix and a gamma for each of five places, two of which
-               appear in queries alone
+               one of the four groups is missing; "stain": a colour matrix and a gamma for each of five places,
+               two of which appear in queries alone
     episodes   few-shot tasks with 10 samples of each class; two fifths as many with 25, a fifth with 100
     Raises ValueError for other parameters and BadData where n is too small for 100 shots.
     """
