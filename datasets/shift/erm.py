@@ -16,7 +16,8 @@ from bench.api import TrainView
 Float64 = NDArray[np.float64]
 BIASED = 0.95  # share of a class's training samples with the attribute of the class
 FEATURES = 64
-STEPS, BATCH_SIZE, LEARNING_RATE = 600, 128, 2e-3
+STEPS, BATCH_SIZE = 600, 128
+LEARNING_RATE, WEIGHT_DECAY = 2e-3, 1.0
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,12 @@ class Features:
             },
             seeds=[self.seed],
             options=TrainingOptions(
-                steps=STEPS, batch_size=BATCH_SIZE, learning_rate=LEARNING_RATE, warmup=0.1, clip_norm=1.0
+                steps=STEPS,
+                batch_size=BATCH_SIZE,
+                learning_rate=LEARNING_RATE,
+                weight_decay=WEIGHT_DECAY,
+                warmup=0.1,
+                clip_norm=1.0,
             ),
             progress=lambda fraction, message: None,
         )
