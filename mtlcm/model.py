@@ -32,7 +32,7 @@ REPRESENTATIONS = ("auto", "identity", "network", "rrr")
     version=7,
     budgets={"smoke": {"steps": 40}, "paper": {"steps": 1000, "batch": 4096}},
     accepts=("vector", "image", "sequence", "graph"),
-    by_kind={"image": {"steps": 420, "batch": 256, "network": {"learning_rate": 5e-3}}},
+    by_kind={"image": {"steps": 900, "batch": 128, "network": {"learning_rate": 3e-3}}},
 )
 @learner(
     "mtlcm-flow",
@@ -50,7 +50,7 @@ REPRESENTATIONS = ("auto", "identity", "network", "rrr")
         "paper": {"steps": 500, "batch": 4096, "flow_steps": 1000, "network": {"flow_hidden": (256, 256)}},
     },
     accepts=("vector", "image", "sequence", "graph"),
-    by_kind={"image": {"steps": 420, "batch": 256, "network": {"learning_rate": 5e-3}}},
+    by_kind={"image": {"steps": 900, "batch": 128, "network": {"learning_rate": 3e-3}}},
 )
 @dataclass(kw_only=True)
 class MTLCM:

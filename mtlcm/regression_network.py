@@ -56,7 +56,7 @@ _LOOKS_AT_IMAGES = 5  # checkpoints at most: a look encodes all of them, and the
     version=5,
     budgets={"smoke": {"steps": 40}, "paper": {"steps": 2000}},
     accepts=("vector", "image", "sequence", "graph"),
-    by_kind={"image": {"steps": 420, "batch": 256, "learning_rate": 5e-3}},
+    by_kind={"image": {"steps": 900, "batch": 128, "learning_rate": 3e-3}},
 )
 class MultiTaskRegressionNetwork:
     """Codes (n, n_latents) of the shared encoder, of pooled mean 0 and identity covariance on the training samples.

@@ -22,7 +22,7 @@ from bench.toolkit.training_history import training_of
     effort=("steps",),
     budgets={"smoke": {"steps": 15, "batch": 512}, "paper": {"steps": 1000, "max_iter": 2000}},
     accepts=("vector", "image", "sequence", "graph"),
-    by_kind={"image": {"steps": 420, "batch": 256}},
+    by_kind={"image": {"steps": 900, "batch": 128}},
 )
 class MTRNICA:
     """Codes (n, r): the network's codes unmixed into sources of unit variance; r is their rank, ``n_latents`` at most.
