@@ -55,7 +55,7 @@ class SegmentClassifier(nn.Module):
     needs=("aux|labels",),
     budgets={"smoke": {"steps": 150}, "paper": {"steps": 10000}},
     accepts=("vector", "image", "sequence", "graph"),
-    by_kind={"image": {"steps": 700, "batch_size": 128, "learning_rate": 2e-3}},
+    by_kind={"image": {"steps": 900, "batch_size": 128, "learning_rate": 5e-3, "weight_decay": 1.0}},
 )
 @dataclass(kw_only=True, eq=False)
 class TCL(EnsembleLearner):

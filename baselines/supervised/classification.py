@@ -45,7 +45,7 @@ def class_labels(view: TrainView) -> np.ndarray[Any, np.dtype[np.int64]]:
     effort=("steps",),
     budgets={"smoke": {"steps": 150, "batch_size": 128}, "paper": {"steps": 4000}},
     accepts=("vector", "image", "sequence", "graph"),
-    by_kind={"image": {"steps": 700, "batch_size": 128, "learning_rate": 2e-3}},
+    by_kind={"image": {"steps": 900, "batch_size": 128, "learning_rate": 5e-3, "weight_decay": 1.0}},
 )
 @dataclass(kw_only=True, eq=False)
 class SingleTaskClassification(SingleTask):
@@ -88,7 +88,7 @@ class SingleTaskClassification(SingleTask):
     needs=("labels",),
     effort=("steps",),
     budgets={"smoke": {"steps": 150, "batch_size": 128}, "paper": {"steps": 4000}},
-    by_kind={"image": {"steps": 700, "batch_size": 128, "learning_rate": 2e-3}},
+    by_kind={"image": {"steps": 900, "batch_size": 128, "learning_rate": 5e-3, "weight_decay": 1.0}},
     accepts=("image",),
 )
 @dataclass(kw_only=True, eq=False)
