@@ -11,7 +11,8 @@ from bench.api import PaperSetting
 _AIM = "this suite's aim"
 _NO_U = "no auxiliary variable, no identifiability"
 _BESIDE = "its prior cannot hold here; beside icarl"
-_RELEASED_IVAE = "released program, posterior mean and sampled z, one seed, measured"
+_RELEASED_SCORES = "0.926-0.933 on the default draw of its generator, 0.50-0.75 on three others"
+_RELEASED_IVAE = "released program, posterior mean and sampled z, one seed a draw, measured"
 _TCL: dict[str, Any] = {"d": 5, "n_segments": 40, "n_per_segment": 1000, "n_layers": 3}
 _UNCENTRED = {**_TCL, "centred": False}
 _COUPLED = {**_TCL, "coupling": 0.5}
@@ -176,7 +177,7 @@ SETTINGS = (
     _segments(
         "ivae",
         "",
-        "0.926-0.933",
+        _RELEASED_SCORES,
         _RELEASED_IVAE,
         "each >= 0.90",
         "mean >= 0.92",
@@ -186,7 +187,7 @@ SETTINGS = (
     _segments(
         "ivae",
         ", 3 layers and 64 rows as released",
-        "0.926-0.933",
+        _RELEASED_SCORES,
         _RELEASED_IVAE,
         "each >= 0.90",
         "mean >= 0.92",

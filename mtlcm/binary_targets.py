@@ -27,8 +27,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import OptimizeResult, minimize
 
+from mtlcm.descent import descend
 from mtlcm.diagonalisation import joint_diagonaliser, transform
 from mtlcm.likelihood import FreeVariances, variance_prior
 
@@ -212,43 +212,19 @@ def _round(
     local_shape = unmixing @ noise_shape @ unmixing.T
     coordinates = _Coordinates(start, local_shape, dof)
     offset = float(np.linalg.slogdet(start.mixing)[1])  # L in the units of h
-    last: dict[str, Float] = {}
-    trace: list[float] = []
 
     def objective(u: Float) -> tuple[float, Float]:
         at = coordinates.unpack(u)
         value, gradient = label_likelihood(local, local_slopes, dof, local_shape, at)
-        if gradient is None:  # the line search interpolates values, and cannot with inf
-            last["gradient"] = np.zeros_like(u)
-            return trace[0] - offset + 1e6, last["gradient"]
+        if gradient is None:
+            return np.inf, np.zeros_like(u)
         penalty, in_variances = variance_prior(at.variances, dof)
-        last["gradient"] = coordinates.pull_back(u, at, gradient, in_variances)
-        return value + penalty, last["gradient"]
+        return value + penalty, coordinates.pull_back(u, at, gradient, in_variances)
 
-    def small_gradient() -> bool:
-        return bool(0.5 * last["gradient"] @ last["gradient"] < tolerance)
-
-    def record(intermediate_result: OptimizeResult) -> None:
-        trace.append(float(intermediate_result.fun) + offset)
-        if small_gradient():  # of the step just accepted, which was evaluated last
-            raise StopIteration
-
-    origin = np.zeros(coordinates.size)
-    trace.append(objective(origin)[0] + offset)
-    if small_gradient():
-        return start, trace, True
-    result = minimize(
-        objective,
-        origin,
-        jac=True,
-        method="L-BFGS-B",
-        callback=record,
-        options={"maxiter": steps, "maxcor": 20, "ftol": 0.0, "gtol": 0.0, "maxfun": 2 * steps},
-    )
-    objective(result.x)
-    at = coordinates.unpack(result.x)
+    found = descend(objective, coordinates.size, tolerance=tolerance, steps=steps)
+    at = coordinates.unpack(found.u)
     there = LabelParameters(start.mixing @ at.mixing, at.variances, at.slopes, at.excess, at.noise)
-    return there, trace, small_gradient()
+    return there, [value + offset for value in found.values], found.converged
 
 
 class _Coordinates:

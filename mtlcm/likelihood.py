@@ -26,9 +26,9 @@ from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import OptimizeResult, minimize
 from scipy.special import expit, logit
 
+from mtlcm.descent import descend
 from mtlcm.diagonalisation import transform
 
 Float = NDArray[np.float64]
@@ -210,8 +210,6 @@ def maximise_likelihood(
     link: Link = FreeVariances(start) if variances == "free" else RelaxedIndicators(start)
     coordinates = _Coordinates(weights, local_shape, noise, link)
 
-    last: dict[str, Float] = {}
-
     def objective(u: Float) -> tuple[float, Float]:
         move, parameters, log_noise = coordinates.unpack(u)
         d, sigma2 = link.variances(parameters), np.exp(log_noise)
@@ -220,42 +218,18 @@ def maximise_likelihood(
         if variances == "free":
             penalty, slope = variance_prior(d, dof)
             value, in_variances = value + penalty, in_variances + slope
-        if not np.isfinite(value):  # the line search interpolates values, and cannot with inf
-            value = first + 1e6
-        last["gradient"] = coordinates.pull_back(
-            gradient.mixing, in_variances * link.slope(parameters), gradient.noise * sigma2
-        )
-        return value, last["gradient"]
+        in_links = in_variances * link.slope(parameters)
+        return value, coordinates.pull_back(gradient.mixing, in_links, gradient.noise * sigma2)
 
+    found = descend(objective, coordinates.size, tolerance=tolerance, steps=max_iterations, at_least_one=True)
+    move, parameters, log_noise = coordinates.unpack(found.u)
     offset = -float(np.linalg.slogdet(unmixing)[1])  # L in the units of h
-    trace: list[float] = []
-
-    def small_gradient() -> bool:
-        return bool(0.5 * last["gradient"] @ last["gradient"] < tolerance)
-
-    def record(intermediate_result: OptimizeResult) -> None:
-        trace.append(float(intermediate_result.fun) + offset)
-        if small_gradient():  # of the step just accepted, which was evaluated last
-            raise StopIteration
-
-    first = 0.0
-    first, _ = objective(np.zeros(coordinates.size))
-    result = minimize(
-        objective,
-        np.zeros(coordinates.size),
-        jac=True,
-        method="L-BFGS-B",
-        callback=record,
-        options={"maxiter": max_iterations, "maxcor": 20, "ftol": 0.0, "gtol": 0.0, "maxfun": 2 * max_iterations},
-    )
-    objective(result.x)
-    move, parameters, log_noise = coordinates.unpack(result.x)
     return CovarianceFit(
         np.asarray(np.linalg.solve(unmixing, move), dtype=np.float64),
         link.variances(parameters),
         float(np.exp(log_noise)),
-        (first + offset, *trace),
-        small_gradient(),
+        tuple(value + offset for value in found.values),
+        found.converged,
     )
 
 

@@ -11,6 +11,9 @@ from typing import Any
 from bench.report.ranking import TITLES, competitors, metric_on
 from bench.report.rows import Board, Row
 
+WITHIN = 0.01
+"""Scores that differ by less count as the same where their prices are compared."""
+
 
 @dataclass(frozen=True)
 class Point:
@@ -168,7 +171,7 @@ def _point(row: Row, metric: str, x: float | None) -> Point | None:
     return Point(x, interval.mean, low, high, row.effort, not row.unconverged)
 
 
-def within(curve: Curve, tolerance: float = 0.01) -> float | None:
+def within(curve: Curve, tolerance: float = WITHIN) -> float | None:
     """CPU seconds of the first point within ``tolerance`` of the last one's score; None for a lone point."""
     if len(curve.points) < 2:
         return None

@@ -51,6 +51,7 @@ def _board(board: Board, found: Registry, figure: str | None, gallery: Gallery |
         _leads(board),
         _shortfalls(board),
         _scores(board, shown),
+        _prices(board),
         "" if board.truth else facts.NECESSARY,
         HOW_TO_READ + (f" {LEGEND}." if any(row.theorem.answer for row in shown) else ""),
         _failed(shown),
@@ -113,6 +114,20 @@ def _scores(board: Board, rows: Sequence[Row]) -> str:
         cells += [facts.middle(row, metric), facts.failures(row), facts.fit_seconds(row)]
         body.append([*cells, *([facts.seconds_to_within(row, metric)] if efforts else [])])
     return table(header, body, numeric_from=3 if theorems else 2)
+
+
+def _prices(board: Board) -> str:
+    """What the best score costs, learner by learner, as multiples of the cheapest."""
+    found = facts.prices(board) if board.truth else []
+    if len(found) < 2:
+        return ""
+    least = max(found[0].cpu_s, 1e-3)
+    words = [f"{code(price.row.name)}{facts.marks(price.row)} {seconds(price.cpu_s)}" for price in found[:1]]
+    words += [
+        f"{code(price.row.name)}{facts.marks(price.row)} {seconds(price.cpu_s)} ({price.cpu_s / least:,.3g} ×)"
+        for price in found[1:]
+    ]
+    return f"CPU seconds of a fit within 0.01 of the best MCC: {', '.join(words)}."
 
 
 def _failed(rows: Sequence[Row]) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.report.curves import cost_curve, within
+from bench.report.curves import WITHIN, cost_curve, within
 from bench.report.markdown import DASH, mebibytes, score, seconds
-from bench.report.ranking import TITLES, competitors
+from bench.report.ranking import TITLES, competitors, metric_on
 from bench.report.rows import Board, Row, headline
 from bench.statistics.intervals import Interval
 
@@ -127,6 +127,32 @@ def shortfalls(boards: Sequence[Board]) -> list[Shortfall]:
             if board.truth and row.theorem.asked and interval and level is not None and level < ENOUGH:
                 found.append(Shortfall(board, row, metric, interval, level))
     return sorted(found, key=lambda item: item.above_chance)
+
+
+@dataclass(frozen=True)
+class Price:
+    """CPU seconds of a fit that comes within 0.01 of the board's best score."""
+
+    row: Row
+    cpu_s: float
+
+
+def prices(board: Board, family: str = "mcc") -> list[Price]:
+    """Of the learners that end within 0.01 of the best, whatever their theorems say; the cheapest first.
+
+    A learner that was given several efforts counts with the shortest that comes within 0.01 of its own last score.
+    """
+    metric = metric_on(board, family)
+    if metric is None:
+        return []
+    scored = [(row, interval.mean) for row in competitors(board) if (interval := row.interval(metric)) is not None]
+    best = max((mean for _, mean in scored), default=0.0)
+    found = []
+    for row, mean in scored:
+        cost = cost_to_within(row, metric) or row.mean_of("phases", "fit", "cpu_s")
+        if mean >= best - WITHIN and cost is not None:
+            found.append(Price(row, cost))
+    return sorted(found, key=lambda price: price.cpu_s)
 
 
 def unconverged(boards: Sequence[Board]) -> int:

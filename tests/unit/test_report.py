@@ -6,8 +6,11 @@ from typing import Any
 
 from bench.api import DatasetInfo, LearnerInfo
 from bench.registry import Registry
+from bench.report import facts
+from bench.report.dataset_page import dataset_page
 from bench.report.leaderboard import leaderboard, slim
 from bench.report.markdown import score, seconds, table
+from bench.report.rows import boards
 from bench.statistics.intervals import Interval
 
 FOUND = Registry(
@@ -154,6 +157,20 @@ def test_chance_and_ceiling_are_printed() -> None:
     text = leaderboard([record("mtlcm", 0), record("raw", 0)], FOUND, {})
     assert "- chance: MCC 0.100; weak MCC 0.100; linear R² 0.100" in text
     assert "- ceiling: MCC 0.900; weak MCC 0.900; linear R² 0.900" in text
+
+
+def test_the_price_of_the_best_score_is_printed_in_multiples_of_the_cheapest() -> None:
+    records = []
+    learners = FOUND.learners | {"ivae": LearnerInfo(name="ivae"), "vae": LearnerInfo(name="vae")}
+    known = Registry(learners=learners, datasets=FOUND.datasets)
+    for name, mcc, cpu_s in (("mtlcm", 0.995, 2.0), ("ivae", 1.0, 300.0), ("vae", 0.5, 1.0)):
+        made = record(name, 0, mcc=mcc)
+        made["phases"]["fit"]["cpu_s"] = cpu_s
+        records.append(made)
+    (board,) = boards(records, known, {})
+    assert [(price.row.name, price.cpu_s) for price in facts.prices(board)] == [("mtlcm", 2.0), ("ivae", 300.0)]
+    page = dataset_page([board], known, {})
+    assert "within 0.01 of the best MCC: `mtlcm` 2.0, `ivae` 300 (150 ×)." in page
 
 
 def test_the_first_and_its_lead_are_printed() -> None:
