@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from baselines.reproduction_clusters import table_settings
 from bench.api import PaperSetting
 
 _AIM = "this suite's aim"
@@ -260,6 +261,7 @@ SETTINGS = (
         learner_params={"instances": "aux", "steps": 2000},
         dataset_params={"n_instances": 10000},
     ),
+    *table_settings(),
     _clusters("single-task-regression", "fails", "nothing is identified beyond the target", "each <= 0.70"),
     _evidence("rnn", "linear_r2", "0.966-0.976; ceiling 0.978", "prototype, measured", "mean >= 0.965"),
     _evidence("rnn", "ood_r2", "0.904-0.956; ceiling 0.977", "prototype, measured", "mean >= 0.90"),

@@ -255,6 +255,7 @@ class DatasetInfo(Info):
                (``bench.assumptions``); what is missing is unknown
     testing    made to see that learners run, not to judge them: "all datasets" has it at the smoke budget alone
     on_request   left out where all datasets are selected: it needs a file of the user's, or its cells take too long
+    difficulty   parameters that make it easier or harder, each with its values from easy to hard (``run --sweep``)
     """
 
     provides: tuple[str, ...] = ()
@@ -264,6 +265,7 @@ class DatasetInfo(Info):
     properties: Mapping[str, Property] = field(default_factory=dict)
     testing: bool = False
     on_request: bool = False
+    difficulty: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -374,6 +376,7 @@ def dataset(
     properties: Mapping[str, Property] | None = None,
     testing: bool = False,
     on_request: bool = False,
+    difficulty: Mapping[str, Sequence[Any]] | None = None,
     requires: Sequence[str] = (),
     version: int = 1,
     defaults: Mapping[str, Any] | None = None,
@@ -402,5 +405,6 @@ def dataset(
             properties=check_properties(name, properties or {}),
             testing=testing,
             on_request=on_request,
+            difficulty={name: tuple(values) for name, values in (difficulty or {}).items()},
         )
     )

@@ -79,6 +79,13 @@ def make_parser() -> argparse.ArgumentParser:
         "--until-converged", action="store_true", help="of several efforts, run the longer ones where a shorter has not"
     )
     run.add_argument("--set", action="append", default=[], metavar="NAME.PARAM=VALUE", dest="settings")
+    run.add_argument(
+        "--sweep",
+        action="append",
+        default=[],
+        metavar="DATA[.PARAM[=1,2,3]]",
+        help="values of a dataset's parameter, one after the other; left out: those the dataset declares",
+    )
     run.add_argument("--shard", metavar="I/N", help="part I (from 0) of N of the cells, for one of N machines")
     run.add_argument(
         "--judge",
@@ -148,6 +155,9 @@ def make_parser() -> argparse.ArgumentParser:
 
     reproduce = commands.add_parser("reproduce", help="each learner on its own paper's setting, against its number")
     reproduce.add_argument("--learner", metavar="NAME", help="this learner alone")
+    reproduce.add_argument(
+        "--seeds", metavar="0-4", help="these seeds alone; nothing is judged before all five are run"
+    )
     reproduce.add_argument("--quick", action="store_true", help="small sizes, to see that it works; nothing is judged")
     reproduce.add_argument("--to", metavar="DIR", help="write reproduction.md and .jsonl there (default: print only)")
     _add_execution(reproduce)

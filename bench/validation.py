@@ -72,6 +72,8 @@ def _check(decorator: str, key: str, value: Any) -> None:
         raise ValueError(f"{key}={value!r:.60} must be True or False")
     elif key == "defaults" and value is not None:
         _check_parameters(key, value)
+    elif key == "difficulty" and value is not None:
+        _check_difficulty(value)
     elif key in NESTED and value is not None:
         what, words = NESTED[key]
         if not isinstance(value, dict):
@@ -80,6 +82,13 @@ def _check(decorator: str, key: str, value: Any) -> None:
             if word not in words:
                 raise ValueError(str(unknown(f"{what} in {key}:", str(word), words)))
             _check_parameters(f"{key}[{word!r}]", values)
+
+
+def _check_difficulty(difficulty: Any) -> None:
+    _check_parameters("difficulty", difficulty)
+    for name, values in difficulty.items():
+        if not isinstance(values, list | tuple) or len(values) < 2:
+            raise ValueError(f"difficulty of {name!r:.60} must be a list of two values at least, from easy to hard")
 
 
 def _check_parameters(where: str, values: Any) -> None:

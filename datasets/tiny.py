@@ -86,6 +86,7 @@ def tiny_sequences(*, seed: int, n_per_task: int = 80) -> Data:
     provides=("targets", "aux", "labels"),
     kind="graph",
     testing=True,
+    version=2,
     budgets={"smoke": {"n_per_task": 30}},
 )
 def tiny_graphs(*, seed: int, n_per_task: int = 80) -> Data:

@@ -1,4 +1,4 @@
-"""Which state of a network to keep: the one with the best loss on held-out targets."""
+"""Which state of a network to keep, the one with the best loss on held-out targets; and that loss."""
 
 from __future__ import annotations
 
@@ -6,9 +6,14 @@ import copy
 import math
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from bench.api import Diverged
+from bench.toolkit.heads import VARIANCE_FLOOR, own_heads, shared_heads
+from bench.toolkit.task_batches import Targets
+
+_VALIDATION_ROWS = 1 << 15  # samples from which shared heads are fitted to validate
 
 
 class Checkpoints:
@@ -43,3 +48,31 @@ class Checkpoints:
             "validation_curve": [round(loss, 6) for loss in self.curve],
             "evaluated_at": self.evaluated_at,
         }
+
+
+@torch.no_grad()
+def validation_loss(h: Tensor, targets: Targets, ridge: float, *, log: bool = True) -> float:
+    """½ log of each task's mean squared error on held-out targets, averaged over those targets; ½ of it without log.
+
+    h (n, d): codes of all samples; the heads are fitted on training targets. Targets have variance 1.
+    """
+    variance = ridge * h.double().var(0, correction=0).mean()
+    if targets.shared:
+        rows = targets.train[0].unique()[:_VALIDATION_ROWS]
+        y, mask = targets.table(rows)
+        heads, intercepts = shared_heads(h[rows], y, mask, variance)
+    else:
+        parts = []
+        for tasks in torch.arange(targets.n_tasks, device=h.device).split(max(1, _VALIDATION_ROWS // targets.width)):
+            batch = targets.whole_tasks(tasks)
+            assert batch.mask is not None
+            parts.append(own_heads(h[batch.rows], batch.y, batch.mask, variance))
+        heads, intercepts = torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
+    rows, task, y = targets.held
+    if len(rows) == 0:
+        rows, task, y = targets.train  # too few samples to hold any out
+    residual = y.double() - (h[rows].double() * heads[task]).sum(1) - intercepts[task]
+    zero = torch.zeros(targets.n_tasks, dtype=torch.float64, device=h.device)
+    n = zero.index_add(0, task, torch.ones_like(residual))
+    error = zero.index_add(0, task, residual.square()) / n.clamp_min(1)
+    return float(0.5 * (n * (torch.log(error + VARIANCE_FLOOR) if log else error)).sum() / n.sum())

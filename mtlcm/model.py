@@ -31,6 +31,7 @@ REPRESENTATIONS = ("auto", "identity", "network", "rrr")
     effort=("steps",),
     version=7,
     budgets={"smoke": {"steps": 40}, "paper": {"steps": 1000, "batch": 4096}},
+    by_kind={"graph": {"steps": 400, "batch": 1024}},
     accepts=("vector", "image", "sequence", "graph"),
 )
 @learner(
@@ -48,6 +49,7 @@ REPRESENTATIONS = ("auto", "identity", "network", "rrr")
         "smoke": {"steps": 40, "flow_steps": 40},
         "paper": {"steps": 500, "batch": 4096, "flow_steps": 1000, "network": {"flow_hidden": (256, 256)}},
     },
+    by_kind={"graph": {"steps": 400, "batch": 1024}},
     accepts=("vector", "image", "sequence", "graph"),
 )
 @dataclass(kw_only=True)
@@ -60,7 +62,8 @@ class MTLCM:
                      there are latents or one more, else the network. Never chosen by a loss: all seeds of a dataset
                      have the same, and ``history_["representation"]`` names it
     steps, batch     of the network's training; ``network`` takes its further parameters, see
-                     :class:`mtlcm.regression_network.MultiTaskRegressionNetwork`
+                     :class:`mtlcm.regression_network.MultiTaskRegressionNetwork`, over those of ``mtrn`` for the
+                     kind of x
     flow_steps       of the flow behind the network, 0 for none; not the paper's, and a row of its own, ``mtlcm-flow``
     variances        "free", or "relaxed" for the paper's own parametrisation (see LinearCausalModel)
     noise            model the observation noise of h
@@ -84,10 +87,11 @@ class MTLCM:
         kind = self._check(view)
         self._encoder: Any = None
         if kind == "network":
-            from mtlcm.regression_network import MultiTaskRegressionNetwork  # torch is needed by this path only
+            # torch is needed by this path only
+            from mtlcm.regression_network import MultiTaskRegressionNetwork, settings_for
 
-            settings = {"steps": self.steps, "batch": self.batch, "flow_steps": self.flow_steps}
-            stage1 = MultiTaskRegressionNetwork(**{**settings, **(self.network or {})})
+            own = {"steps": self.steps, "batch": self.batch, "flow_steps": self.flow_steps}
+            stage1 = MultiTaskRegressionNetwork(**{**settings_for(view.kind), **own, **(self.network or {})})
             self._encoder = stage1.fit(view, seed=seed, device=device, progress=lambda f, m: progress(0.95 * f, m))
         elif kind == "rrr":
             self._encoder = fit_view(view)

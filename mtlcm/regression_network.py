@@ -25,22 +25,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bench.api import NotApplicable, Progress, TrainView, learner
+from bench.api import Kind, NotApplicable, Progress, TrainView, learner
 from bench.toolkit import joint_rank
 from bench.toolkit.encoders.skip import Encoder, JointRows, KindEncoder
-from bench.toolkit.heads import VARIANCE_FLOOR, own_heads, profiled_loss, shared_heads
+from bench.toolkit.heads import profiled_loss
 from bench.toolkit.inputs import flat
 from bench.toolkit.networks import Streams
 from bench.toolkit.reduced_rank import LinearEncoder, Standardiser, check_view, reduced_rank_regression, task_ridge
 from bench.toolkit.rows import prepare
 from bench.toolkit.schedule import one_cycle
 from bench.toolkit.task_batches import Targets
-from mtlcm.checkpoints import Checkpoints
+from mtlcm.checkpoints import Checkpoints, validation_loss
 from mtlcm.conditional_flow import Flow, fit_flow
 
 _HEAD_RIDGES = tuple(float(r) for r in np.logspace(-7, 1, 9))
 _ENCODE_ROWS = 1 << 15
-_VALIDATION_ROWS = 1 << 15  # samples from which shared heads are fitted to validate
 
 
 @learner(
@@ -54,6 +53,16 @@ _VALIDATION_ROWS = 1 << 15  # samples from which shared heads are fitted to vali
     effort=("steps",),
     version=5,
     budgets={"smoke": {"steps": 40}, "paper": {"steps": 2000}},
+    by_kind={
+        "graph": {
+            "steps": 400,
+            "batch": 1024,
+            "learning_rate": 5e-3,
+            "weight_decay": 1.0,
+            "checkpoints": 10,
+            "loss": "auto",
+        }
+    },
     accepts=("vector", "image", "sequence", "graph"),
 )
 class MultiTaskRegressionNetwork:
@@ -72,7 +81,8 @@ class MultiTaskRegressionNetwork:
 
     loss          "log": ½ log of each task's residual variance, the likelihood; "squared": ½ of it. Where there are
                   fewer codes than the targets need, the first spends them on targets that can be told to the last
-                  digit (QM9's energies), the second on the variance there is to explain
+                  digit (QM9's energies), the second on the variance there is to explain. "auto": "squared" where
+                  samples have many tasks, whose targets then compete for the codes, else "log"
     encoder       options of the encoder of images, sequences and graphs (``bench.toolkit.encoders``)
 
     flow_steps    steps of ``mtlcm.conditional_flow`` on the codes; 0, the default, for none: it assumes more than
@@ -106,7 +116,7 @@ class MultiTaskRegressionNetwork:
         flow_hidden: tuple[int, ...] = (256,),
         flow_learning_rate: float = 4e-2,
         flow_stride: int = 16,
-        loss: Literal["log", "squared"] = "log",
+        loss: Literal["log", "squared", "auto"] = "log",
         encoder: dict[str, Any] | None = None,
     ) -> None:
         self.hidden = hidden
@@ -127,12 +137,13 @@ class MultiTaskRegressionNetwork:
     def fit(self, view: TrainView, *, seed: int, device: str, progress: Progress) -> Self:
         if self.heads not in ("closed", "sgd"):
             raise ValueError(f"heads={self.heads!r}: choose 'closed' or 'sgd'")
-        if self.loss not in ("log", "squared"):
-            raise ValueError(f"loss={self.loss!r}: choose 'log' or 'squared'")
+        if self.loss not in ("log", "squared", "auto"):
+            raise ValueError(f"loss={self.loss!r}: choose 'log', 'squared' or 'auto'")
         check_view(view)
         rng = np.random.default_rng(seed)
         generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
         targets = Targets(view, batch=self.batch, rng=rng, device=device)
+        self._log = self.loss == "log" or (self.loss == "auto" and not targets.shared)
         linear = self._linear_start(view, targets)
         self._set_inputs(view, linear, device)
         x = self._inputs(view.x)
@@ -223,7 +234,7 @@ class MultiTaskRegressionNetwork:
             self.history_["chosen"] = "network+flow"
 
     def _validate(self, h: Tensor, targets: Targets, ridge: float) -> float:
-        return validation_loss(h, targets, ridge, log=self.loss == "log")
+        return validation_loss(h, targets, ridge, log=self._log)
 
     def _linear_start(self, view: TrainView, targets: Targets) -> LinearEncoder:
         x, sample, task, y = flat(view.x), np.asarray(view.sample), np.asarray(view.task), np.asarray(view.y)
@@ -308,7 +319,7 @@ class MultiTaskRegressionNetwork:
             for group in optimiser.param_groups:
                 group["lr"] = self.learning_rate * one_cycle(step / self.steps)
             h = network(x[batch.rows.reshape(-1)]).reshape(*batch.rows.shape, -1)
-            loss = profiled_loss(h, batch.y, batch.mask, ridge, log=self.loss == "log")
+            loss = profiled_loss(h, batch.y, batch.mask, ridge, log=self._log)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -353,32 +364,9 @@ class MultiTaskRegressionNetwork:
         return keeper
 
 
-@torch.no_grad()
-def validation_loss(h: Tensor, targets: Targets, ridge: float, *, log: bool = True) -> float:
-    """½ log of each task's mean squared error on held-out targets, averaged over those targets; ½ of it without log.
-
-    h (n, d): codes of all samples; the heads are fitted on training targets. Targets have variance 1.
-    """
-    variance = ridge * h.double().var(0, correction=0).mean()
-    if targets.shared:
-        rows = targets.train[0].unique()[:_VALIDATION_ROWS]
-        y, mask = targets.table(rows)
-        heads, intercepts = shared_heads(h[rows], y, mask, variance)
-    else:
-        parts = []
-        for tasks in torch.arange(targets.n_tasks, device=h.device).split(max(1, _VALIDATION_ROWS // targets.width)):
-            batch = targets.whole_tasks(tasks)
-            assert batch.mask is not None
-            parts.append(own_heads(h[batch.rows], batch.y, batch.mask, variance))
-        heads, intercepts = torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
-    rows, task, y = targets.held
-    if len(rows) == 0:
-        rows, task, y = targets.train  # too few samples to hold any out
-    residual = y.double() - (h[rows].double() * heads[task]).sum(1) - intercepts[task]
-    zero = torch.zeros(targets.n_tasks, dtype=torch.float64, device=h.device)
-    n = zero.index_add(0, task, torch.ones_like(residual))
-    error = zero.index_add(0, task, residual.square()) / n.clamp_min(1)
-    return float(0.5 * (n * (torch.log(error + VARIANCE_FLOOR) if log else error)).sum() / n.sum())
+def settings_for(kind: Kind) -> dict[str, Any]:
+    """What ``mtrn`` sets for this kind of input, over its defaults: for learners that build on its network."""
+    return dict(MultiTaskRegressionNetwork.__bench__[0].by_kind.get(kind, {}))  # type: ignore[attr-defined]
 
 
 @torch.no_grad()

@@ -54,6 +54,7 @@ class SegmentClassifier(nn.Module):
     "the code tells a factor's size and not its sign; p(z | u) factorises and varies enough over segments",
     needs=("aux|labels",),
     budgets={"smoke": {"steps": 150}, "paper": {"steps": 10000}},
+    by_kind={"graph": {"steps": 1500}},
     accepts=("vector", "image", "sequence", "graph"),
 )
 @dataclass(kw_only=True, eq=False)

@@ -78,6 +78,7 @@ def task_moments(z: Tensor, y: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     defaults={"inner": "ridge"},
     effort=("steps",),
     budgets={"smoke": {"steps": 100}, "paper": {"steps": 3000, "hidden": 128}},
+    by_kind={"graph": {"steps": 1000}},
     accepts=("vector", "image", "sequence", "graph"),
 )
 class Bilevel(TaskLearner):

@@ -28,13 +28,15 @@ OBLIQUE_STARTS = 5
     version=5,
     effort=("steps",),
     budgets={"smoke": {"steps": 40, "restarts": 4}, "paper": {"steps": 2000}},
+    by_kind={"graph": {"learning_rate": 5e-3}},
     accepts=("vector", "image", "sequence", "graph"),
 )
 class SparseRotation:
     """Codes (n, r) of mean 0 and variance 1; r is the rank of the network's codes, ``n_latents`` at most.
 
     steps, batch, learning_rate   of ``mtlcm.regression_network.MultiTaskRegressionNetwork``; the rate is five times
-                   that of ``mtrn``: 400 steps are too few at the lower one (MCC 0.972 instead of 0.985 on sparse tasks)
+                   that of ``mtrn``: 400 steps are too few at the lower one (MCC 0.972 instead of 0.985 on sparse
+                   tasks). The network's other parameters are those of ``mtrn`` for the kind of x
     restarts       rotations to begin with, the identity among them
     correlated     go on to the oblique map, which factors that are correlated need
 
@@ -61,11 +63,12 @@ class SparseRotation:
         self.correlated = correlated
 
     def fit(self, view: TrainView, *, seed: int, device: str, progress: Progress) -> Self:
-        from mtlcm.regression_network import MultiTaskRegressionNetwork
+        from mtlcm.regression_network import MultiTaskRegressionNetwork, settings_for
 
         if self.restarts < 1:
             raise ValueError(f"restarts={self.restarts!r} must be at least 1")
-        network = MultiTaskRegressionNetwork(steps=self.steps, batch=self.batch, learning_rate=self.learning_rate)
+        own = {"steps": self.steps, "batch": self.batch, "learning_rate": self.learning_rate}
+        network = MultiTaskRegressionNetwork(**{**settings_for(view.kind), **own})
         self.network_ = network.fit(view, seed=seed, device=device, progress=lambda f, m: progress(0.9 * f, m))
         codes = self.network_.encode(view.x)
         self.mean_, whitening = _whitening(codes)

@@ -44,6 +44,7 @@ def class_labels(view: TrainView) -> np.ndarray[Any, np.dtype[np.int64]]:
     needs=("labels|aux",),
     effort=("steps",),
     budgets={"smoke": {"steps": 150, "batch_size": 128}, "paper": {"steps": 4000}},
+    by_kind={"graph": {"steps": 800}},
     accepts=("vector", "image", "sequence", "graph"),
 )
 @dataclass(kw_only=True, eq=False)

@@ -61,6 +61,7 @@ class _InstanceHead(nn.Module):
     version=3,
     effort=("steps",),
     budgets={"smoke": {"steps": 100, "batch_size": 128}, "paper": {"steps": 4000}},
+    by_kind={"graph": {"steps": 800}},
     accepts=("vector", "image", "sequence", "graph"),
 )
 @dataclass(kw_only=True, eq=False)

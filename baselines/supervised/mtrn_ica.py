@@ -21,12 +21,14 @@ from bench.toolkit.training_history import training_of
     version=5,
     effort=("steps",),
     budgets={"smoke": {"steps": 15, "batch": 512}, "paper": {"steps": 1000, "max_iter": 2000}},
+    by_kind={"graph": {"steps": 400, "batch": 1024}},
     accepts=("vector", "image", "sequence", "graph"),
 )
 class MTRNICA:
     """Codes (n, r): the network's codes unmixed into sources of unit variance; r is their rank, ``n_latents`` at most.
 
-    steps, batch    of ``mtlcm.regression_network.MultiTaskRegressionNetwork``
+    steps, batch    of ``mtlcm.regression_network.MultiTaskRegressionNetwork``; the network's other parameters are those
+                    of ``mtrn`` for the kind of x
     max_iter, tol   limits of FastICA's iteration; whether it converged is in ``history_``
     """
 
@@ -37,9 +39,9 @@ class MTRNICA:
         self.tol = tol
 
     def fit(self, view: TrainView, *, seed: int, device: str, progress: Progress) -> Self:
-        from mtlcm.regression_network import MultiTaskRegressionNetwork
+        from mtlcm.regression_network import MultiTaskRegressionNetwork, settings_for
 
-        network = MultiTaskRegressionNetwork(steps=self.steps, batch=self.batch)
+        network = MultiTaskRegressionNetwork(**{**settings_for(view.kind), "steps": self.steps, "batch": self.batch})
         self.network_ = network.fit(view, seed=seed, device=device, progress=progress)
         codes = self.network_.encode(view.x)
         self.mean_, self.unmixing_, ended = unmix_codes(codes, seed=seed, max_iter=self.max_iter, tol=self.tol)

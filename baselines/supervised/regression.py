@@ -26,6 +26,7 @@ from bench.toolkit.training import Batch
     needs=("targets",),
     effort=("steps",),
     budgets={"smoke": {"steps": 150, "batch_size": 128}, "paper": {"steps": 4000}},
+    by_kind={"graph": {"steps": 800}},
     accepts=("vector", "image", "sequence", "graph"),
 )
 @dataclass(kw_only=True, eq=False)

@@ -18,10 +18,12 @@ from typing import Any
 from bench.errors import UsageError, unknown
 
 KEYS = (
-    *("all", "learners", "datasets", "seeds", "data-seed", "budget", "set", "data", "columns", "latents", "jobs"),
-    *("threads", "device", "timeout", "memory-limit", "no-share", "fresh", "out", "plugin", "dry-run"),
+    *("all", "learners", "datasets", "seeds", "data-seed", "budget", "set", "sweep", "data", "columns", "latents"),
+    *("jobs", "threads", "device", "timeout", "memory-limit", "no-share", "fresh", "out", "plugin", "dry-run"),
     *("executor", "address"),
 )
+LISTS = ("data", "plugin", "sweep")
+"""Options that are given once for each of their values."""
 
 
 def arguments_of(file: str, given: Sequence[str] = ()) -> list[str]:
@@ -40,13 +42,13 @@ def arguments_of(file: str, given: Sequence[str] = ()) -> list[str]:
         if key not in KEYS:
             raise unknown(f"key in {file}:", key, KEYS)
         option = f"--{key}"
-        if option in given and key in ("data", "plugin"):
+        if option in given and key in LISTS:
             continue
         if key == "set":
             arguments += [part for name, text in _flat(value) for part in (option, f"{name}={text}")]
         elif isinstance(value, bool):
             arguments += [option] if value else []
-        elif isinstance(value, list) and key in ("data", "plugin"):
+        elif isinstance(value, list) and key in LISTS:
             arguments += [part for item in value for part in (option, str(item))]
         elif isinstance(value, list):
             arguments += [option, ",".join(map(str, value))]

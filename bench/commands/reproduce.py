@@ -22,7 +22,8 @@ def main(options: argparse.Namespace) -> int:
         raise UsageError("no learner here declares a paper setting")
     with cell_pool(options, found) as pool:
         trials = reproduce.trials(chosen, found, device=device_of(options), quick=options.quick)
-        cells = [cell for trial in trials for cell in trial.cells]
+        seeds = _seeds(options.seeds, reproduce.N_SEEDS)
+        cells = [trial.cells[seed] for trial in trials for seed in seeds]
         store = Store(options.out, create=True)
         # a time that is set against a program's fit is that of a fit by itself
         alone = {cell.spec.key for trial in trials if trial.setting.reference_cpu_s for cell in trial.cells}
@@ -36,6 +37,17 @@ def main(options: argparse.Namespace) -> int:
         name = "reproduction-quick" if options.quick else "reproduction"
         write_text(Path(options.to) / f"{name}.md", text)
         # settings that differ in the score alone share their cells
-        kept = {cell.spec.key: record for cell in cells if (record := store.get(cell.spec.key))}
+        stored = [(cell.spec.key, record) for trial, own in made for cell, record in zip(trial.cells, own, strict=True)]
+        kept = {key: record for key, record in stored if record}
         write_records(Path(options.to) / f"{name}.jsonl", [slim(record) for record in kept.values()])
     return closing_words(cells, store, options.out, interrupted=interrupted)
+
+
+def _seeds(given: str | None, count: int) -> list[int]:
+    """The seeds of ``--seeds``, all of them without; raises UsageError for one that no setting has."""
+    from bench.run.plan import parse_seeds
+
+    seeds = parse_seeds(given) if given else list(range(count))
+    if seeds[-1] >= count:
+        raise UsageError(f"--seeds '{given}': a setting has the seeds 0-{count - 1}")
+    return seeds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -30,8 +31,10 @@ DEFAULT_SEEDS = {"smoke": "0", "standard": "0-2", "paper": "0-4"}
 
 def main(options: argparse.Namespace) -> int:
     """Run what is selected and not done yet; every cell ends in a record, the run in a table of scores."""
-    if not options.all and not (options.learners or options.datasets or options.data):
+    if not options.all and not (options.learners or options.datasets or options.data or options.sweep):
         raise UsageError("nothing selected: give --all, or --learners and/or --datasets, or --data FILE")
+    if options.sweep and (options.all or options.datasets or options.data):
+        raise UsageError("--sweep names its datasets itself: leave out --all, --datasets and --data")
     from bench.run.store import Store, salt_for
 
     found = discover(options.plugin)
@@ -76,6 +79,7 @@ def planned(options: argparse.Namespace, found: Registry, salt: str = "") -> lis
         threads=options.threads,
         salt=salt,
         efforts=parse_efforts(options.effort),
+        sweeps=options.sweep,
     )
     cells = plan(selection, found) if options.all or options.datasets or not options.data else []
     if options.data:
@@ -116,9 +120,10 @@ def _describe(options: argparse.Namespace, cells: Sequence[Cell], found: Registr
     todo = {cell.spec.key for cell in still_to_do(cells, store, found, fresh=options.fresh)}
     unique = {cell.spec.key: cell for cell in cells}
     rows: dict[tuple[str, str], list[str]] = {}
+    names = _data_names(cells)
     for key, cell in unique.items():
         state = f"skipped: {cell.skip}" if cell.skip else "to run" if key in todo else "done"
-        name = (cell.spec.dataset, cell.spec.learner)
+        name = (names[_data_key(cell)], cell.spec.learner)
         row = rows.setdefault(name, [*name, "", state])
         row[2] += f"{', ' if row[2] else ''}{cell.spec.repetition}"
         row[3] = "to run" if "to run" in (row[3], state) else state
@@ -128,3 +133,19 @@ def _describe(options: argparse.Namespace, cells: Sequence[Cell], found: Registr
         f"{limits.memory_mib:g} MiB each; nothing was run (--dry-run)\n\n"
         + table(["dataset", "learner", "seeds", "state"], list(rows.values()), numeric_from=4)
     )
+
+
+def _data_key(cell: Cell) -> str:
+    return json.dumps([cell.spec.dataset, cell.spec.dataset_params], sort_keys=True)
+
+
+def _data_names(cells: Sequence[Cell]) -> dict[str, str]:
+    """Names of the data of these cells: the dataset, with what tells its sets of parameters apart in a sweep."""
+    from bench.report.naming import tell_apart, titled
+
+    specs = {_data_key(cell): cell.spec for cell in cells}
+    names: dict[str, str] = {}
+    for dataset in {spec.dataset for spec in specs.values()}:
+        own = {key: spec.dataset_params for key, spec in specs.items() if spec.dataset == dataset}
+        names |= {key: titled(dataset, words) for key, words in zip(own, tell_apart(list(own.values())), strict=True)}
+    return names

@@ -42,6 +42,7 @@ class Panel:
 
     costs   x is CPU seconds (on a logarithmic axis)
     ticks   names of the places 0, 1, … on the x axis, where they are not numbers
+    bounds  what no learner made: chance and ceiling
     """
 
     title: str
@@ -51,6 +52,7 @@ class Panel:
     log_x: bool = False
     costs: bool = False
     ticks: tuple[str, ...] = ()
+    bounds: tuple[Curve, ...] = ()
 
 
 def cost_panels(board: Board) -> list[Panel]:
@@ -104,7 +106,12 @@ def knob_panels(boards: Sequence[Board]) -> list[Panel]:
 
     The x axis is numeric where the values are numbers, and names the values in their order otherwise.
     """
-    panels = []
+    return [_knob_panel(name, members) for name, members in one_parameter_apart(boards)]
+
+
+def one_parameter_apart(boards: Sequence[Board]) -> list[tuple[str, list[Board]]]:
+    """(parameter, boards) of one dataset and budget that differ in that parameter while all others are equal."""
+    found = []
     for name in dict.fromkeys(name for board in boards for name in board.params):
         groups: dict[str, list[Board]] = {}
         for board in boards:
@@ -113,8 +120,8 @@ def knob_panels(boards: Sequence[Board]) -> list[Panel]:
         for members in groups.values():
             values = [board.params.get(name) for board in members]
             if len({json.dumps(value) for value in values}) > 1:
-                panels.append(_knob_panel(name, members))
-    return panels
+                found.append((name, members))
+    return found
 
 
 def score_title(metric: str) -> str:
@@ -126,7 +133,7 @@ def cost_curve(row: Row, metric: str) -> Curve:
     points = []
     for step in row.by_effort or [row]:
         cost = step.mean_of("phases", "fit", "cpu_s")
-        found = _point(step, metric, cost)
+        found = point_of(step, metric, cost)
         if found is not None:
             points.append(found)
     return Curve(row.name, row.info.reference, tuple(sorted(points, key=lambda point: point.x)))
@@ -142,7 +149,7 @@ def _knob_panel(name: str, boards: Sequence[Board]) -> Panel:
     for place, i in enumerate(order):
         used = metric_on(boards[i], metric) or metric
         for row in boards[i].rows:
-            found = _point(row, used, _number(values[i]) if numeric else float(place))
+            found = point_of(row, used, _number(values[i]) if numeric else float(place))
             if found is not None:
                 points.setdefault(row.name, []).append(found)
                 reference[row.name] = row.info.reference
@@ -162,7 +169,7 @@ def _number(value: Any) -> float:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else 0.0
 
 
-def _point(row: Row, metric: str, x: float | None) -> Point | None:
+def point_of(row: Row, metric: str, x: float | None) -> Point | None:
     interval = row.interval(metric)
     if interval is None or x is None:
         return None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from bench.registry import Registry
 from bench.report import facts
 from bench.report.chemistry import Gallery
+from bench.report.difficulty import NAME as DIFFICULTY
 from bench.report.lead import leads
 from bench.report.markdown import DASH, block, code, folded, mebibytes, score, seconds, table, text
 from bench.report.naming import plain
@@ -26,18 +27,20 @@ def dataset_page(
     found: Registry,
     figures: Mapping[str, str],
     galleries: Mapping[str, Gallery] | None = None,
+    *,
+    swept: Collection[str] = (),
 ) -> str:
     """Markdown of the boards of one dataset: all its budgets and parameters.
 
-    figures     {board slug, or "knobs <budget>": file name}, those pictures that were drawn
+    figures     {board slug: file name}, those pictures that were drawn
     galleries   {board slug: pictures of its molecules}
+    swept       budgets at which boards differ in one parameter, whose curves are on the page of difficulty
     """
     parts = [f"# {text(boards[0].dataset)}", text(boards[0].info.summary), "[All datasets](README.md)"]
     for budget in dict.fromkeys(board.budget for board in boards):
         members = [board for board in boards if board.budget == budget]
-        knobs = figures.get(f"knobs {budget}")
-        if knobs:
-            parts += [f"## Score against difficulty, `{budget}` budget", f"![Score against difficulty]({knobs})"]
+        if budget in swept:
+            parts.append(f"[Where each learner stops working]({DIFFICULTY}), `{budget}` budget.")
         for board in members:
             parts += _board(board, found, figures.get(board.slug), (galleries or {}).get(board.slug))
     return "\n\n".join(part for part in parts if part) + "\n"

@@ -52,7 +52,7 @@ def inline(panel: Panel, names: Sequence[str], identity: str) -> str:
     names   learners in colour, the same on every picture of a page; the rest are grey
     """
     svg = _draw([panel], names, columns=1, size=(4.6, 3.3), legend=False)
-    svg = _recolour(svg[svg.index("<svg") :], ON_PAGE)
+    svg = recolour(svg[svg.index("<svg") :], ON_PAGE)
     svg = re.sub(r'(\bid="|href="#|url\(#)', lambda found: f"{found.group()}{identity}-", svg)
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
     svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
@@ -65,12 +65,14 @@ def standalone(panels: Sequence[Panel], names: Sequence[str], columns: int = 3) 
     columns = min(columns, len(panels))
     lines = -(-len(panels) // columns)
     svg = _draw(panels, names, columns=columns, size=(3.4 * columns + 0.3, 2.7 * lines + 0.7), legend=True)
-    return _recolour(svg, ON_WHITE)
+    return recolour(svg, ON_WHITE)
 
 
 def description(panel: Panel) -> str:
     """The picture in words, for readers who do not see it: every learner's last point."""
-    last = [f"{curve.name} {curve.points[-1].score:.3f} at {curve.points[-1].x:.3g}" for curve in panel.curves]
+    last = [
+        f"{curve.name} {curve.points[-1].score:.3f} at {place_of(panel, curve.points[-1].x)}" for curve in panel.curves
+    ]
     return f"{panel.title}: {panel.y_title} against {panel.x_title}. " + ", ".join(last)
 
 
@@ -106,19 +108,19 @@ def _draw(
             )
         file = io.BytesIO()
         FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None, "Creator": None})
-    return _lean(file.getvalue().decode(), panels)
+    return lean(file.getvalue().decode(), panels)
 
 
-def _lean(svg: str, panels: Sequence[Panel]) -> str:
+def lean(svg: str, panels: Sequence[Panel]) -> str:
     """Without what no reader needs: inner names, lists of fonts, blanks; points say what they are when pointed at."""
     svg = re.sub(r"font-family: [^;\"]*", "font-family: sans-serif", svg)
     titles = {
-        _gid(i, j): f"{curve.name}: {curve.points[-1].score:.3f}"
+        gid(i, j): f"{curve.name}: {curve.points[-1].score:.3f}"
         for i, panel in enumerate(panels)
         for j, curve in enumerate(panel.curves)
     }
     titles |= {
-        _gid(i, j, k): f"{curve.name}: {point.score:.3f} at {point.x:.3g} ({panel.x_title})"
+        gid(i, j, k): f"{curve.name}: {point.score:.3f} at {place_of(panel, point.x)} ({panel.x_title})"
         for i, panel in enumerate(panels)
         for j, curve in enumerate(panel.curves)
         for k, point in enumerate(curve.points)
@@ -128,7 +130,12 @@ def _lean(svg: str, panels: Sequence[Panel]) -> str:
     return "\n".join(line.strip() for line in svg.splitlines()) + "\n"
 
 
-def _gid(*place: int) -> str:
+def place_of(panel: Panel, x: float) -> str:
+    """Where a point lies: its number, or the name of its place on the axis."""
+    return panel.ticks[round(x)] if panel.ticks else f"{x:.3g}"
+
+
+def gid(*place: int) -> str:
     return "at-" + "-".join(map(str, place))
 
 
@@ -167,7 +174,7 @@ def _curve(axes: Axes, curve: Curve, names: Sequence[str], place: tuple[int, int
             "markersize": 5.5,
             "linewidth": 0.6,
             "alpha": 0.8,
-            "gid": _gid(*place),
+            "gid": gid(*place),
         }
         axes.plot(xs, ys, color=colour, **looks)
         return
@@ -179,10 +186,10 @@ def _curve(axes: Axes, curve: Curve, names: Sequence[str], place: tuple[int, int
         # a hollow mark: training had not converged there
         fill = colour if point.converged else "none"
         looks = {"marker": marker, "color": colour, "markerfacecolor": fill, "markersize": 5.5}
-        axes.plot(x, point.score, **looks, zorder=3, gid=_gid(*place, k))
+        axes.plot(x, point.score, **looks, zorder=3, gid=gid(*place, k))
 
 
-def _recolour(svg: str, colours: dict[str, str]) -> str:
+def recolour(svg: str, colours: dict[str, str]) -> str:
     for stand_in, colour in colours.items():
         svg = svg.replace(stand_in, colour)
     return svg

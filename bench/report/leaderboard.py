@@ -9,6 +9,7 @@ from typing import Any
 
 from bench.errors import UsageError
 from bench.registry import Registry, discover
+from bench.report import difficulty
 from bench.report.chemistry import galleries
 from bench.report.consistency import consistency_of
 from bench.report.dataset_page import dataset_page
@@ -23,7 +24,7 @@ from bench.run.spec import RunSpec
 from bench.run.store import Record, Store, read_records, write_json, write_records, write_text
 
 Consistency = dict[str, dict[str, dict[str, Any]]]
-TAKEN = ("readme", "ranks", "reproduction", "profile", "overview")
+TAKEN = ("readme", "ranks", "reproduction", "profile", "overview", "difficulty")
 """Pages of other things, whose names no dataset's page may take."""
 
 
@@ -47,9 +48,9 @@ def write_leaderboard(source: str | Path, to: str | Path | None = None, plugin_f
     drawn = pictures(made)
     if not Path(source).is_file():
         drawn.galleries.update(galleries(made, Store(source), found))
-    reproduced = _reproduction(Path(source), found)
-    beside = [name for name in OTHERS if name in reproduced or (target / name).exists()]
-    pages = markdown_pages(made, records, found, drawn, beside=beside) | reproduced
+    others = _reproduction(Path(source), found) | difficulty.pages(_swept(Path(source), made, found))
+    beside = [name for name in OTHERS if name in others or (target / name).exists()]
+    pages = markdown_pages(made, records, found, drawn, beside=beside) | others
     pages["index.html"] = page(made, records, found, drawn)
     pages["records.csv"] = csv_text(records)
     for name, content in pages.items():
@@ -73,6 +74,15 @@ def _reproduction(source: Path, found: Registry) -> dict[str, str]:
     trials = reproduction.trials(reproduction.select(None), found, device="cpu", quick=False)
     made = [(trial, [records.get(cell.spec.key) for cell in trial.cells]) for trial in trials]
     return {"reproduction.md": reproduction.markdown(made, quick=False)}
+
+
+def _swept(source: Path, made: Sequence[Board], found: Registry) -> Sequence[Board]:
+    """The boards of the difficulty curves: of a sweep's own records beside a records.jsonl, else those of the report.
+
+    Published apart, a sweep's many boards of one dataset do not weigh in the ranks.
+    """
+    stored = source.parent / "difficulty.jsonl"
+    return boards(read_records(stored), found, {}) if source.is_file() and stored.exists() else made
 
 
 def default_target(source: str | Path) -> Path:
@@ -107,16 +117,15 @@ def markdown_pages(
     datasets = list(dict.fromkeys(board.dataset for board in made))
     stems = slugs([*TAKEN, *datasets])[len(TAKEN) :]
     page_of = {dataset: f"{stem}.md" for dataset, stem in zip(datasets, stems, strict=True)}
-    svgs, named = files(made, drawn, page_of) if draw else ({}, {})
+    svgs, named = files(made, drawn) if draw else ({}, {})
     first = overview(
         made, page_of, stamp_lines(made), left_out(records, found), picture=named.get("first"), beside=beside
     )
     result = {"README.md": first}
     for dataset, name in page_of.items():
         members = [board for board in made if board.dataset == dataset]
-        prefix = f"knobs {dataset} "
-        own = {f"knobs {key.removeprefix(prefix)}" if key.startswith(prefix) else key: v for key, v in named.items()}
-        result[name] = dataset_page(members, found, own, drawn.galleries if draw else {})
+        swept = {budget for place, budget in drawn.knobs if place == dataset}
+        result[name] = dataset_page(members, found, named, drawn.galleries if draw else {}, swept=swept)
     result["ranks.md"] = _ranks(made)
     return {**result, **svgs}
 

@@ -18,6 +18,7 @@ from bench.run.store import Record
 from bench.statistics.intervals import Interval
 
 OTHERS = {
+    "difficulty.md": "Where each learner stops working, as the data gets harder",
     "reproduction.md": "Learners on their own papers' settings",
     "profile.md": "How time and memory grow",
 }

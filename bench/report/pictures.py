@@ -55,8 +55,8 @@ def gallery_file(slug: str, stem: str) -> str:
     return f"figures/{slug}-{stem}.svg"
 
 
-def files(boards: Sequence[Board], made: Pictures, page_of: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
-    """({file name: SVG}, {board slug or "knobs <dataset> <budget>": file name}) for the markdown pages."""
+def files(boards: Sequence[Board], made: Pictures) -> tuple[dict[str, str], dict[str, str]]:
+    """({file name: SVG}, {board slug or "first": file name}) for the markdown pages."""
     drawn: dict[str, str] = {}
     named: dict[str, str] = {}
 
@@ -69,9 +69,6 @@ def files(boards: Sequence[Board], made: Pictures, page_of: dict[str, str]) -> t
     for board in boards:
         if board.slug in made.costs:
             draw(board.slug, board.slug, made.costs[board.slug], 2)
-    for (dataset, budget), panels in made.knobs.items():
-        stem = page_of[dataset].removesuffix(".md")
-        draw(f"knobs {dataset} {budget}", f"{stem}-{budget}-difficulty", panels, 3)
     for slug, gallery in made.galleries.items():
         for drawing in gallery.drawings:
             drawn[gallery_file(slug, drawing.stem)] = drawing.svg

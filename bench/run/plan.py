@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -13,6 +15,7 @@ from bench.errors import UsageError, unknown
 from bench.registry import BrokenPlugin, Registry
 from bench.run.effort import efforts_of
 from bench.run.spec import RunSpec, derive_data_seed, derive_seed
+from bench.run.sweep import Override, parse_sweeps
 from bench.run.wire import strict_json
 
 NEED_WORDS = {
@@ -39,7 +42,8 @@ class Cell:
 class Selection:
     """What the user asked for; names may be patterns (``*-causal``), empty means all.
 
-    salt   of a judged run: goes into the data seeds, see ``spec.derive_data_seed``
+    salt     of a judged run: goes into the data seeds, see ``spec.derive_data_seed``
+    sweeps   parameters of datasets and their values (``bench.run.sweep``); the datasets are then those named there
     """
 
     learners: Sequence[str] = ()
@@ -52,6 +56,7 @@ class Selection:
     threads: int = 1
     salt: str = ""
     efforts: Sequence[float] = (1.0,)
+    sweeps: Sequence[str] = ()
 
 
 def plan(selection: Selection, registry: Registry) -> list[Cell]:
@@ -62,9 +67,10 @@ def plan(selection: Selection, registry: Registry) -> list[Cell]:
     if selection.budget not in BUDGETS:
         raise unknown("budget", selection.budget, BUDGETS)
     learners = [registry.learners[name] for name in _select("learner", selection.learners, registry.learners)]
+    sweeps = parse_sweeps(selection.sweeps, registry)
     usual = [name for name, info in registry.datasets.items() if not info.on_request or name in selection.datasets]
-    datasets = [registry.datasets[name] for name in _select("dataset", selection.datasets, usual)]
-    if not selection.datasets and selection.budget != "smoke":
+    datasets = [registry.datasets[name] for name in sweeps or _select("dataset", selection.datasets, usual)]
+    if not (sweeps or selection.datasets) and selection.budget != "smoke":
         datasets = [info for info in datasets if not info.testing]
     settings = parse_settings(selection.settings, registry)
     params: dict[str, dict[str, Any]] = {}
@@ -95,7 +101,8 @@ def plan(selection: Selection, registry: Registry) -> list[Cell]:
     cells = []
     for data in datasets:
         data_hash, absent = _data_hash(data)
-        for repetition in selection.repetitions:
+        variants = _variants(data, params[data.name], sweeps.get(data.name), selection.budget)
+        for repetition, data_params in itertools.product(selection.repetitions, variants):
             base = repetition if selection.data_seed is None else selection.data_seed
             for learner, effort in trained:
                 spec = RunSpec(
@@ -109,7 +116,7 @@ def plan(selection: Selection, registry: Registry) -> list[Cell]:
                     learner_version=learner.version,
                     dataset_version=data.version,
                     learner_params=by_kind[learner.name, data.kind],
-                    dataset_params=params[data.name],
+                    dataset_params=data_params,
                     data_sha256=data_hash,
                     threads=selection.threads,
                     effort=effort,
@@ -117,6 +124,19 @@ def plan(selection: Selection, registry: Registry) -> list[Cell]:
                 shared = selection.salt and learner.origin == data.origin
                 cells.append(Cell(spec, why_not(learner, data) or absent or (ONE_FILE if shared else "")))
     return cells
+
+
+def _variants(
+    data: DatasetInfo, params: dict[str, Any], overrides: Sequence[Override] | None, budget: str
+) -> list[dict[str, Any]]:
+    """The parameters of a dataset with each override by itself, no two alike; as they are without a sweep."""
+    if overrides is None or not params:
+        return [params]
+    found: dict[str, dict[str, Any]] = {}
+    for override in overrides:
+        values = params | {name: resolve(data, budget, override)[name] for name in override}
+        found.setdefault(json.dumps(values, sort_keys=True), values)
+    return list(found.values())
 
 
 def why_not(learner: LearnerInfo, data: DatasetInfo) -> str:

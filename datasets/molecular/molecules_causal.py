@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     provides=("targets", "aux"),
     kind="graph",
     requires=("rdkit",),
+    version=2,
     budgets={"smoke": {"library_size": 6000, "n_latents": 4, "k": 2, "sigma_s": 0.4, "n_tasks": 40, "n_per_task": 50}},
 )
 @dataset(
@@ -84,6 +85,7 @@ if TYPE_CHECKING:
     kind="graph",
     source="qm9",
     requires=("rdkit",),
+    version=2,
     defaults={"library": "qm9", "n_latents": 4, "k": 2},
     budgets={"smoke": {"sigma_s": 0.5, "n_tasks": 40, "n_per_task": 50}},
     on_request=True,

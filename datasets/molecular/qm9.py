@@ -52,6 +52,7 @@ Split = Literal["random", "scaffold", "rarest-scaffold"]
     truth=False,
     source="qm9",
     requires=("rdkit",),
+    version=2,
     defaults={"inputs": "graph"},
     budgets={"smoke": {"rows": 500}, "paper": {"rows": None}},
     on_request=True,

@@ -75,6 +75,7 @@ def _check(d: int, k: int, n_tasks: int, n_per_task: int) -> None:
     paper="Chen et al. 2024, TMLR, Leveraging Task Structures for Improved Identifiability, Algorithm 1",
     summary="causal and spurious factors per task, mixed by a matrix, observation noise 0.01",
     provides=("targets", "aux"),
+    difficulty={"noise": (0.01, 0.1, 1.0)},
     budgets={"smoke": {"d": 5, "n_tasks": 50, "n_per_task": 50}},
 )
 def linear_causal(
@@ -210,6 +211,13 @@ def linear_causal_binary(
     paper="Chen et al. 2024, TMLR, Leveraging Task Structures for Improved Identifiability, Algorithm 1",
     summary="causal and spurious factors per task, mixed by a ReLU network into 100 dimensions, no noise",
     provides=("targets", "aux"),
+    difficulty={
+        "n_mixing_layers": (1, 2, 3),
+        "d": (5, 10, 20),
+        "n_tasks": (200, 20),
+        "n_per_task": (100, 20),
+        "standardise": (True, False),
+    },
     budgets={
         "smoke": {"d": 5, "k": 2, "n_tasks": 50, "n_per_task": 50, "d_observed": 40},
         "paper": {"d": 20, "n_tasks": 500, "n_per_task": 200},

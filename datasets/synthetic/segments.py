@@ -66,6 +66,7 @@ def segment_covariances(sigma: Array, coupling: float, signs: Array) -> Array:
     paper="Hyvärinen & Morioka 2016, NeurIPS; Khemakhem et al. 2020, AISTATS, section 5.1",
     summary="Gaussian factors whose variances change from segment to segment, 3 mixing layers, no noise",
     provides=("aux", "labels"),
+    difficulty={"n_layers": (1, 3, 5)},
     budgets={
         "smoke": {"d": 3, "n_segments": 20, "n_per_segment": 80},
         "paper": {"n_per_segment": 1000},

@@ -69,6 +69,7 @@ def draw_supports(rng: np.random.Generator, n_tasks: int, d: int, support: str, 
     paper="Lachapelle et al. 2023, ICML, Synergies between disentanglement and sparsity",
     summary="targets that each depend on a few of the factors, which may be correlated; nonlinear mixing",
     provides=("targets", "aux"),
+    difficulty={"rho": (0.0, 0.5, 0.9), "support": ("bernoulli", "fixed", "skewed", "blocks")},
     budgets={"smoke": {"d": 4, "d_observed": 8, "n_tasks": 50, "n_per_task": 30}, "paper": {"n_tasks": 20000}},
 )
 @dataset(

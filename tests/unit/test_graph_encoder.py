@@ -93,3 +93,25 @@ def test_architectures_that_cannot_be_are_named() -> None:
         encoder(inputs, 2, Streams([0], "init"), architecture="gcn")
     with pytest.raises(ValueError, match="architecture='egnn' needs positions, and the graphs have none"):
         encoder(inputs, 2, Streams([0], "init"), architecture="egnn")
+
+
+@pytest.mark.parametrize("readout", [True, False])
+def test_codes_are_sums_over_parts_but_for_the_readout(readout: bool) -> None:
+    x = random_graphs(40, 0)
+    inputs = prepare(view_of(x))
+    options = {"architecture": "edges", "linear": False, "readout": readout}
+    network = encoder(inputs, 2, Streams([1], "init"), **options)
+    pairs = Graphs(
+        nodes=x.nodes,
+        node_offsets=x.node_offsets[::2],
+        edges=x.edges + np.repeat(np.where(np.arange(40) % 2, x.node_offsets[:-1] - np.roll(x.node_offsets[:-1], 1), 0),
+                                  np.diff(x.edge_offsets))[:, None],
+        edge_features=x.edge_features,
+        edge_offsets=x.edge_offsets[::2],
+        positions=x.positions,
+    )  # fmt: skip
+    single, joined = encode_rows(network, inputs(x)), encode_rows(network, inputs(pairs))
+    difference = np.abs(single[::2] + single[1::2] - joined).max()
+    assert (difference > 1e-2) == readout
+    if not readout:
+        assert difference < 1e-5

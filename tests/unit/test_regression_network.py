@@ -11,7 +11,7 @@ import torch
 from bench.api import NotApplicable, TrainView
 from bench.toolkit.heads import own_heads, profiled_loss, shared_heads
 from bench.toolkit.task_batches import Targets
-from mtlcm.regression_network import MultiTaskRegressionNetwork
+from mtlcm.regression_network import MultiTaskRegressionNetwork, settings_for
 
 QUICK = {"steps": 30, "batch": 256, "hidden": (16,)}
 
@@ -159,3 +159,19 @@ def test_unusable_tasks_are_left_out_and_impossible_data_is_refused() -> None:
         fit(TrainView(data.x, data.sample[few], data.task[few], data.y[few], n_tasks=12, n_latents=3))
     with pytest.raises(ValueError, match="choose 'closed' or 'sgd'"):
         fit(data, heads="adam")
+
+
+@pytest.mark.parametrize(("pattern", "chosen"), [("own", "log"), ("dense", "squared")])
+def test_the_automatic_loss_is_squared_where_targets_share_samples(pattern: str, chosen: str) -> None:
+    data = view(pattern)
+    automatic, named = fit(data, loss="auto"), fit(data, loss=chosen)
+    assert automatic.history_["validation_curve"] == named.history_["validation_curve"]
+    np.testing.assert_array_equal(automatic.encode(data.x), named.encode(data.x))
+
+
+def test_learners_on_the_network_have_its_settings_for_a_kind_and_none_for_vectors() -> None:
+    assert settings_for("vector") == {}
+    of_graphs = settings_for("graph")
+    assert of_graphs["loss"] == "auto"
+    of_graphs["loss"] = "log"
+    assert settings_for("graph")["loss"] == "auto", "a copy: the decorator's own stay as they are"

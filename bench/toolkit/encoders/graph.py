@@ -26,11 +26,13 @@ class GraphEncoder(nn.Module):
     architecture     "edges" (GINE), "distances" (GINE and distance filters), "auto" (distances where there are
                      positions), or "egnn" (``EquivariantRounds``)
     linear           the linear path from the flat view; False where the caller has one beside the encoder
+    readout          a hidden layer on the sum, beside it; False: codes are affine in the sum
 
-    The sum of what nodes know after the rounds, in units of an average graph's size, goes through a last affine map; a
-    linear map of the flat view is added to it. Codes depend on positions through distances alone: they do not change
-    when a graph is moved or turned, nor when its nodes or edges are listed in another order. Raises ValueError for an
-    architecture that needs positions where there are none.
+    The sum of what nodes know after the rounds, in units of an average graph's size, goes through a residual layer and
+    a last affine map; a linear map of the flat view is added to it. The layer is there for what is no sum over atoms,
+    such as ratios of numbers of parts, which a molecule's shape is made of. Codes depend on positions through distances
+    alone: they do not change when a graph is moved or turned, nor when its nodes or edges are listed in another order.
+    Raises ValueError for an architecture that needs positions where there are none.
     """
 
     def __init__(
@@ -39,10 +41,11 @@ class GraphEncoder(nn.Module):
         width: int,
         init: Streams,
         *,
-        hidden: int = 96,
+        hidden: int = 64,
         layers: int = 3,
         architecture: str = "auto",
         linear: bool = True,
+        readout: bool = True,
     ) -> None:
         super().__init__()
         if architecture not in ARCHITECTURES:
@@ -56,6 +59,7 @@ class GraphEncoder(nn.Module):
         self.rounds = nn.ModuleList(
             MessageRound(hidden, inputs.edge_features, N_FILTERS if self.distances else 0, init) for _ in range(layers)
         )
+        self.readout = Readout(hidden, init) if readout else None
         self.leave = Linear(hidden, width, init)
         self.linear = Linear(inputs.columns, width, init, bias=False) if linear else None
 
@@ -74,8 +78,20 @@ class GraphEncoder(nn.Module):
         for message_round in self.rounds:
             h = message_round(h, joined, rows.edge_features, pairs, filters)
         per_graph = h.new_zeros(len(rows), h.shape[1]).index_add(0, rows.graph_of_node, h) / self.mean_size
-        codes: Tensor = self.leave(per_graph[None])
+        codes: Tensor = self.leave(per_graph[None] if self.readout is None else self.readout(per_graph[None]))
         return codes if self.linear is None else codes + self.linear(rows.counts[None])
+
+
+class Readout(nn.Module):
+    """s + W₂ relu(W₁ s) of sums s (1, B, hidden)."""
+
+    def __init__(self, hidden: int, init: Streams) -> None:
+        super().__init__()
+        self.inner = Linear(hidden, hidden, init)
+        self.outer = Linear(hidden, hidden, init, gain=0.5)
+
+    def forward(self, per_graph: Tensor) -> Tensor:
+        return per_graph + self.outer(torch.relu(self.inner(per_graph)))
 
 
 class MessageRound(nn.Module):
