@@ -136,3 +136,21 @@ def test_labels_do_not_overlap_and_stay_as_close_as_they_can() -> None:
 
 def test_labels_with_room_stay_where_they_belong() -> None:
     assert spread([0.1, 0.5, 0.9], [0.05] * 3) == pytest.approx([0.1, 0.5, 0.9])
+
+
+def test_scores_on_independent_factors_stand_in_where_the_plain_one_flatters() -> None:
+    hard = board_of({"d": 10}, mtlcm=0.99)
+    metrics = hard[0]["metrics"]
+    metrics["mcc_independent"] = {**metrics["mcc"], "value": 0.4}
+    metrics["mcc"] = {**metrics["mcc"], "extra": {"flagged": True}}
+    found = knob("d", board_of({}, mtlcm=0.88), hard)
+    first = panels(found)[0]
+    assert [point.score for point in first.curves[0].points] == [0.88, 0.4]
+    assert first.y_title == "MCC / MCC, independent z"
+    assert works_up_to(found, "mtlcm") == "5"
+
+
+def test_a_row_that_applies_nowhere_is_left_out() -> None:
+    skipped = record("raw", 0, status="skipped")
+    skipped["spec"]["dataset_params"] = {"d": 5, "n_tasks": 200, "kind": "a"}
+    assert "raw" not in pages(made(*FALLING, [skipped]), draw=False)[difficulty.NAME]
