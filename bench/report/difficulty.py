@@ -22,7 +22,7 @@ from bench.report.standing import standings
 from bench.report.theorems import LEGEND
 
 NAME = "difficulty.md"
-ALL, NONE = "all", "none"
+ALL, NONE, PARTLY = "all", "none", "not all run"
 HOW_TO_READ = f"""\
 Datasets that differ in one parameter, from easy to hard; everything else is as usual, or as the heading says. Scores \
 are held-out means over seeds. A learner *works* where the score that it is judged by has come {facts.ENOUGH:.0%} \
@@ -120,7 +120,7 @@ def _bounds(boards: Sequence[Board], metrics: Sequence[str]) -> list[Curve]:
             known = [value for value in values if value is not None]
             if known:
                 points.append(Point(float(place), fmean(known), fmean(known), fmean(known)))
-        if points:
+        if len(points) == len(boards):
             found[name] = Curve(name, True, tuple(points))
     return list(found.values())
 
@@ -137,16 +137,19 @@ def works(row: Row, board: Board) -> bool:
 
 
 def works_up_to(knob: Knob, name: str) -> str:
-    """The last value before the first at which a learner does not work; its failed cells do not."""
+    """The last value before the first at which a learner does not work; its failed cells do not.
+
+    ``PARTLY`` where a value that decides it was not run, or the learner does not apply there.
+    """
     last = NONE
     for board, value in zip(knob.boards, knob.values, strict=True):
         row = _row(board, name)
         if row is None:
-            continue
+            return PARTLY
         if not works(row, board):
             return last
         last = value
-    return ALL if last != NONE else NONE
+    return ALL
 
 
 def _row(board: Board, name: str) -> Row | None:
