@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from baselines.image_reproduction import SPRITES
 from baselines.reproduction_clusters import table_settings
 from bench.api import PaperSetting
 
@@ -271,4 +272,5 @@ SETTINGS = (
     _evidence("raw", "ood_r2", "0.58-0.79", "averaging over time is not enough: prototype", "mean <= 0.80"),
     _evidence("rnn", "ood_r2", "0.956", "prototype, measured", "mean >= 0.90", paper=True),
     _evidence("raw", "ood_r2", "0.957-0.968", _LITTLE_TO_DO, "mean >= 0.90", paper=True),
+    *SPRITES,
 )

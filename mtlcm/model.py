@@ -31,8 +31,11 @@ REPRESENTATIONS = ("auto", "identity", "network", "rrr")
     effort=("steps",),
     version=7,
     budgets={"smoke": {"steps": 40}, "paper": {"steps": 1000, "batch": 4096}},
-    by_kind={"graph": {"steps": 400, "batch": 1024}},
     accepts=("vector", "image", "sequence", "graph"),
+    by_kind={
+        "graph": {"steps": 400, "batch": 1024},
+        "image": {"steps": 900, "batch": 128, "network": {"learning_rate": 3e-3}},
+    },
 )
 @learner(
     "mtlcm-flow",
@@ -49,8 +52,11 @@ REPRESENTATIONS = ("auto", "identity", "network", "rrr")
         "smoke": {"steps": 40, "flow_steps": 40},
         "paper": {"steps": 500, "batch": 4096, "flow_steps": 1000, "network": {"flow_hidden": (256, 256)}},
     },
-    by_kind={"graph": {"steps": 400, "batch": 1024}},
     accepts=("vector", "image", "sequence", "graph"),
+    by_kind={
+        "graph": {"steps": 400, "batch": 1024},
+        "image": {"steps": 900, "batch": 128, "network": {"learning_rate": 3e-3}},
+    },
 )
 @dataclass(kw_only=True)
 class MTLCM:

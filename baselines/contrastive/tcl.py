@@ -54,8 +54,11 @@ class SegmentClassifier(nn.Module):
     "the code tells a factor's size and not its sign; p(z | u) factorises and varies enough over segments",
     needs=("aux|labels",),
     budgets={"smoke": {"steps": 150}, "paper": {"steps": 10000}},
-    by_kind={"graph": {"steps": 1500}},
     accepts=("vector", "image", "sequence", "graph"),
+    by_kind={
+        "graph": {"steps": 1500},
+        "image": {"steps": 900, "batch_size": 128, "learning_rate": 5e-3, "weight_decay": 1.0},
+    },
 )
 @dataclass(kw_only=True, eq=False)
 class TCL(EnsembleLearner):

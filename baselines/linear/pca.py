@@ -22,7 +22,7 @@ def principal_components(view: TrainView) -> tuple[Standardizer, Float64]:
     values, vectors = values[::-1][: view.n_latents], vectors[:, ::-1][:, : view.n_latents]
     rank = int(np.count_nonzero(values > 1e-10 * values[0]))
     if rank < view.n_latents:
-        raise NotApplicable(f"x has rank {rank}, fewer than the {view.n_latents} latents to recover")
+        raise NotApplicable(f"x has rank {rank}, fewer than the {view.n_latents} components to take")
     signs = np.sign(vectors[np.abs(vectors).argmax(axis=0), np.arange(view.n_latents)])
     return standardizer, vectors * (signs / np.sqrt(values))
 

@@ -65,6 +65,7 @@ def task_moments(z: Tensor, y: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
         "paper": {"steps": 3000, "hidden": 128, "learning_rate": 2e-3, "starts": 16, "map_steps": 600},
     },
     accepts=("vector", "image", "sequence", "graph"),
+    by_kind={"image": {"steps": 400, "tasks_per_step": 32, "learning_rate": 3e-3}},
 )
 @learner(
     "ridge-bilevel",
@@ -78,8 +79,8 @@ def task_moments(z: Tensor, y: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     defaults={"inner": "ridge"},
     effort=("steps",),
     budgets={"smoke": {"steps": 100}, "paper": {"steps": 3000, "hidden": 128}},
-    by_kind={"graph": {"steps": 1000}},
     accepts=("vector", "image", "sequence", "graph"),
+    by_kind={"graph": {"steps": 1000}, "image": {"steps": 400, "tasks_per_step": 32, "learning_rate": 3e-3}},
 )
 class Bilevel(TaskLearner):
     """Encoder under an inner Lasso or ridge regression per task.
@@ -175,8 +176,10 @@ class Bilevel(TaskLearner):
         index = torch.cat([rows, held_out]).numpy()
         weight = torch.from_numpy(batches.weight[index])
         flat = torch.from_numpy(batches.rows[index].reshape(-1))
+        once, place = (flat, slice(None)) if self.inputs_.kind != "image" else flat.unique(return_inverse=True)
         block = rows_at_once([self.x_], 16384)
-        features = torch.cat([self.encoder_(self.x_[part[None]])[0].double().cpu() for part in flat.split(block)])
+        parts = [self.encoder_(self.x_[part[None]])[0].double().cpu() for part in once.split(block)]
+        features = torch.cat(parts)[place]
         real = weight.view(-1, 1) / weight.sum()
         features -= (real * features).sum(dim=0)
         scale = (real * features.square()).sum(dim=0).mean().sqrt()

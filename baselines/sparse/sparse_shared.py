@@ -155,6 +155,7 @@ def newton_step(
     effort=("steps",),
     budgets={"smoke": {"steps": 40}, "paper": {"steps": 3000}},
     accepts=("vector", "image", "sequence", "graph"),
+    by_kind={"image": {"steps": 300, "learning_rate": 3e-3}},
 )
 @learner(
     "sparse-shared-no-l1",
@@ -167,6 +168,7 @@ def newton_step(
     effort=("steps",),
     budgets={"smoke": {"steps": 40}, "paper": {"steps": 3000}},
     accepts=("vector", "image", "sequence", "graph"),
+    by_kind={"image": {"steps": 300, "learning_rate": 3e-3}},
 )
 @learner(
     "sparse-shared-no-entropy",
@@ -179,6 +181,7 @@ def newton_step(
     effort=("steps",),
     budgets={"smoke": {"steps": 40}, "paper": {"steps": 3000}},
     accepts=("vector", "image", "sequence", "graph"),
+    by_kind={"image": {"steps": 300, "learning_rate": 3e-3}},
 )
 class SparseShared(TaskLearner):
     """Encoder under sparse logistic heads that share features.

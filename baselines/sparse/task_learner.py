@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.api import Diverged, NotApplicable, Progress, TrainView
@@ -20,6 +21,8 @@ from bench.toolkit.training import Batch, TrainingOptions, split_rows, train
 
 EPSILON = 1e-5
 MAX_VALIDATION_BATCHES = 200
+TASKS_OF_A_BLOCK = 8
+"""Tasks at most that a step takes on the same samples, where encoding a sample costs more than fitting heads."""
 
 
 def normalised(features: Tensor, weight: Tensor) -> Tensor:
@@ -71,6 +74,22 @@ class TaskLearner(ABC):
         rows, held_out = split_rows(len(batches), self._validation_fraction(batches), Streams([seed], "split"), groups)
         return rows[0], held_out[0]
 
+    def _together(self, batches: TaskBatches) -> NDArray[np.int64]:
+        """Batches (U, g) that training keeps together: alone, or g of one block, which then is encoded once for all."""
+        if batches.blocks is None or self.inputs_.kind != "image":
+            return np.arange(len(batches))[:, None]
+        tasks = int((batches.blocks == batches.blocks[0]).sum())
+        g = max(k for k in range(1, min(tasks, TASKS_OF_A_BLOCK) + 1) if tasks % k == 0)
+        return np.argsort(batches.blocks, kind="stable").reshape(-1, g)
+
+    def _features(self, rows: Tensor) -> Tensor:
+        """Features (E, K, width) of the samples ``rows`` (E, K); an image that comes twice is encoded once."""
+        if self.inputs_.kind != "image":
+            found: Tensor = self.encoder_(self.x_[rows])
+            return found
+        unique, place = torch.unique(rows, return_inverse=True)
+        return self.encoder_(self.x_[unique[None]])[:, place[0]]
+
     def _train_encoder(
         self,
         view: TrainView,
@@ -100,17 +119,18 @@ class TaskLearner(ABC):
         def outer_loss(batch: Batch) -> Tensor:
             if torch.is_grad_enabled():
                 self._before_step(batch.fraction)
-            rows, y, weight = batch["rows"], batch["y"], batch["weight"]
+            rows, y, weight = (batch[name].flatten(1, 2) for name in ("rows", "y", "weight"))
             members, tasks, m = rows.shape
-            features = self.encoder_(self.x_[rows.view(members, tasks * m)]).view(members, tasks, m, codes)
+            features = self._features(rows.view(members, tasks * m)).view(members, tasks, m, codes)
             z = normalised(features, weight)
             if not bool(torch.isfinite(z).all()):
                 raise Diverged("the features left the finite numbers; lower learning_rate")
             return self._outer_loss(z, y, weight, batch.fraction)
 
+        together = self._together(batches)
         options = TrainingOptions(
             steps=self.steps,
-            batch_size=self.tasks_per_step,
+            batch_size=max(1, self.tasks_per_step // together.shape[1]),
             learning_rate=self.learning_rate,
             warmup=0.1,
             weight_decay=self.weight_decay,
@@ -122,15 +142,15 @@ class TaskLearner(ABC):
             self.encoder_,
             outer_loss,
             {
-                "rows": torch.from_numpy(batches.rows),
-                "y": torch.from_numpy(batches.y),
-                "weight": torch.from_numpy(batches.weight),
+                "rows": torch.from_numpy(batches.rows[together]),
+                "y": torch.from_numpy(batches.y[together]),
+                "weight": torch.from_numpy(batches.weight[together]),
             },
             seeds=[seed],
             options=options,
             progress=progress,
             device=device,
-            groups=None if batches.blocks is None else torch.from_numpy(batches.blocks),
+            groups=None if batches.blocks is None else torch.from_numpy(batches.blocks[together[:, 0]]),
         )
         del self.x_
         self.code_mean_, self.code_scale_ = np.zeros(codes), np.ones(codes)

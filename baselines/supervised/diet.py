@@ -61,8 +61,8 @@ class _InstanceHead(nn.Module):
     version=3,
     effort=("steps",),
     budgets={"smoke": {"steps": 100, "batch_size": 128}, "paper": {"steps": 4000}},
-    by_kind={"graph": {"steps": 800}},
     accepts=("vector", "image", "sequence", "graph"),
+    by_kind={"graph": {"steps": 800}, "image": {"steps": 350, "batch_size": 256, "learning_rate": 2e-3}},
 )
 @dataclass(kw_only=True, eq=False)
 class Diet(SingleTask):

@@ -21,8 +21,8 @@ from bench.toolkit.training_history import training_of
     version=5,
     effort=("steps",),
     budgets={"smoke": {"steps": 15, "batch": 512}, "paper": {"steps": 1000, "max_iter": 2000}},
-    by_kind={"graph": {"steps": 400, "batch": 1024}},
     accepts=("vector", "image", "sequence", "graph"),
+    by_kind={"graph": {"steps": 400, "batch": 1024}, "image": {"steps": 900, "batch": 128}},
 )
 class MTRNICA:
     """Codes (n, r): the network's codes unmixed into sources of unit variance; r is their rank, ``n_latents`` at most.

@@ -26,8 +26,11 @@ from bench.toolkit.training import Batch
     needs=("targets",),
     effort=("steps",),
     budgets={"smoke": {"steps": 150, "batch_size": 128}, "paper": {"steps": 4000}},
-    by_kind={"graph": {"steps": 800}},
     accepts=("vector", "image", "sequence", "graph"),
+    by_kind={
+        "graph": {"steps": 800},
+        "image": {"steps": 900, "batch_size": 128, "learning_rate": 5e-3, "weight_decay": 1.0},
+    },
 )
 @dataclass(kw_only=True, eq=False)
 class SingleTaskRegression(SingleTask):

@@ -75,6 +75,7 @@ def shared_average(
     defaults={"full_covariance": False},
     budgets={"smoke": {"steps": 120}, "paper": {"steps": 12000, "batch_size": 256}},
     accepts=("vector", "image", "sequence"),
+    by_kind={"image": {"steps": 500, "batch_size": 32, "learning_rate": 2e-3}},
 )
 @dataclass(kw_only=True, eq=False)
 class AdaGVAE(VariationalLearner):

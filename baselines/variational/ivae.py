@@ -81,6 +81,7 @@ class ConditionalPrior(nn.Module):
     effort=("steps",),
     budgets={"smoke": {"steps": 120}, "paper": {"steps": 12000, "batch_size": 256, "decoder_variance": 0.003}},
     accepts=("vector", "image", "sequence"),
+    by_kind={"image": {"steps": 500, "batch_size": 64, "learning_rate": 2e-3}},
 )
 @learner(
     "ivae-blind",
@@ -95,6 +96,7 @@ class ConditionalPrior(nn.Module):
     effort=("steps",),
     budgets={"smoke": {"steps": 120}, "paper": {"steps": 12000, "batch_size": 256, "decoder_variance": 0.003}},
     accepts=("vector", "image", "sequence"),
+    by_kind={"image": {"steps": 500, "batch_size": 64, "learning_rate": 2e-3}},
 )
 @dataclass(kw_only=True, eq=False)
 class IVAE(VariationalLearner):

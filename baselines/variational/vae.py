@@ -15,6 +15,7 @@ from bench.api import learner
     effort=("steps",),
     budgets={"smoke": {"steps": 120}, "paper": {"steps": 12000, "batch_size": 256, "decoder_variance": 0.003}},
     accepts=("vector", "image", "sequence"),
+    by_kind={"image": {"steps": 500, "batch_size": 64, "learning_rate": 2e-3}},
 )
 @learner(
     "beta-vae",
@@ -26,6 +27,7 @@ from bench.api import learner
     effort=("steps",),
     budgets={"smoke": {"steps": 120}, "paper": {"steps": 12000, "batch_size": 256, "decoder_variance": 0.003}},
     accepts=("vector", "image", "sequence"),
+    by_kind={"image": {"steps": 500, "batch_size": 64, "learning_rate": 2e-3}},
 )
 class VAE(VariationalLearner):
     """Maximises the mean over samples of E_q[log p(x | z)] − β KL(q(z | x) ‖ N(0, I)).

@@ -316,7 +316,10 @@ def _unseen_combinations(truth: Pairs, inputs: ScoreInput) -> dict[str, Score]:
 
     def score() -> Score:
         values = held_out_per_factor(truth, inputs.spread)
-        extra = {"per_factor": _list(values)}
+        extra: dict[str, Any] = {"per_factor": _list(values)}
+        if truth.width > truth.d_z:
+            with suppress(OutOfDomain):
+                extra["all_codes"] = float(held_out_per_factor(truth, inputs.spread, all_codes=True).mean())
         return Score(float(values.mean()), chance=None, ceiling=_unless_noisy(inputs), extra=extra)
 
     return {"held_out_r2": _guarded(score)}

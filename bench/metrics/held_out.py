@@ -30,11 +30,11 @@ def held_out_r2(z_train: Any, codes_train: Any, z_test: Any, codes_test: Any, sp
     return float(np.mean(held_out_per_factor(pairs(z_train, codes_train, z_test, codes_test), spread)))
 
 
-def held_out_per_factor(found: Pairs, spread: Any) -> Any:
-    """(d_z,) the score of each factor."""
+def held_out_per_factor(found: Pairs, spread: Any, *, all_codes: bool = False) -> Any:
+    """(d_z,) the score of each factor; with ``all_codes`` from every column of a wide code, which is no headline."""
     spread = np.asarray(spread, dtype=np.float64)
     z = np.asarray(found.z_test, dtype=np.float64)
     if spread.shape != z.shape[1:] or not (spread > 0).all():
         raise OutOfDomain("the factors' spread must be a positive number for each of them")
     total = np.square(z - z.mean(axis=0)).mean(axis=0)
-    return 1 - (1 - found.narrow.linear.r2) * total / np.square(spread)
+    return 1 - (1 - (found if all_codes else found.narrow).linear.r2) * total / np.square(spread)

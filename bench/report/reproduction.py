@@ -141,7 +141,10 @@ def _cell(setting: PaperSetting, found: Registry, seed: int, *, device: str, qui
     learner, dataset = found.learner(setting.learner), found.dataset(setting.dataset)
     small = setting.quick if quick else {}
     params = [
-        registry_module.parameters(learner) | dict(setting.learner_params) | dict(small.get("learner", {})),
+        registry_module.parameters(learner)
+        | dict(learner.by_kind.get(dataset.kind, {}))
+        | dict(setting.learner_params)
+        | dict(small.get("learner", {})),
         registry_module.parameters(dataset) | dict(setting.dataset_params) | dict(small.get("dataset", {})),
     ]
     for info, values in zip((learner, dataset), params, strict=True):

@@ -135,6 +135,16 @@ class PosteriorMean:
     accepts=("sequence",),
     defaults={"name": "task-log-odds"},
 )
+@learner(
+    "erm",
+    summary="features of a network trained on the few-shot tasks' classes, where another factor follows the class",
+    guarantee="none",
+    paper="reference; empirical risk minimisation as in Sagawa et al. 2020, ICLR",
+    needs=("truth",),
+    reference=True,
+    accepts=("image",),
+    defaults={"name": "erm"},
+)
 class Named:
     """Codes that the dataset makes from the truth under a name (``EvalView.oracles``)."""
 

@@ -15,6 +15,7 @@ from datasets.synthetic.sparse_tasks import draw_supports
 
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
+SHARPNESS = 6.0  # of cells
 
 
 def draw_factors(rng: np.random.Generator, n: int, d: int, rho: float = 0.0) -> Float64:
@@ -37,18 +38,23 @@ def draw_combinations(
     return z
 
 
-def cells(rng: np.random.Generator, z: Float64, n_cells: int) -> tuple[Int64, Float64]:
-    """Cell (n,) of every sample and centres (n_cells, d): Voronoi cells of random points of the cube.
+def centres(rng: np.random.Generator, n_cells: int, d: int) -> Float64:
+    """Centres (n_cells, d) of cells: random directions of length 1. Together they span the factors."""
+    points = rng.standard_normal((n_cells, d))
+    return np.asarray(points / np.linalg.norm(points, axis=1, keepdims=True))
 
-    Cells are classes whose means span the factors, which the theory of classification asks for.
+
+def cells(z: Float64, centre: Float64, rng: np.random.Generator | None = None) -> Int64:
+    """Cell (n,) of every sample: k with probability ∝ exp(κ z · centre_k), κ = ``SHARPNESS``; without rng the best.
+
+    Drawn, the log odds of two classes are linear in z, which is what the theory of classification asks for (clusters of
+    von Mises-Fisher type, Reizinger et al. 2024). The likeliest cell is a function of z instead: then features that
+    grow without bound tell the classes best, and any bent ones serve.
     """
-    centres = rng.uniform(-1.0, 1.0, (n_cells, z.shape[1]))
-    return nearest(z, centres), centres
-
-
-def nearest(z: Float64, centres: Float64) -> Int64:
-    """Index (n,) of the centre next to each row of z."""
-    return np.asarray((np.square(centres).sum(axis=1) - 2 * z @ centres.T).argmin(axis=1), dtype=np.int64)
+    scores = SHARPNESS * z @ centre.T
+    if rng is not None:
+        scores = scores + rng.gumbel(size=scores.shape)
+    return np.asarray(scores.argmax(axis=1), dtype=np.int64)
 
 
 class SparseTasks:

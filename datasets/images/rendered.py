@@ -32,7 +32,7 @@ Draw = Callable[[np.random.Generator, Float64], tuple[Images, NDArray[np.int64]]
         "sparse-separating-heads": {"n_tasks<10": "no", "otherwise": "nearly"},
         "gaussian-given-target": "no",
         "factorised-given-u": "no",
-        "vmf-clusters-span": {"labels=category": "no", "otherwise": "nearly"},
+        "vmf-clusters-span": {"labels=category": "no", "labels=hard-cells": "no", "otherwise": "nearly"},
     },
     paper="none: made for this suite, after dSprites (Matthey et al. 2017); tasks of Lachapelle et al. 2023",
     summary="rendered shapes: size, place and hues as factors; 40 sparse binary tasks, 100 cells as classes",
@@ -40,6 +40,7 @@ Draw = Callable[[np.random.Generator, Float64], tuple[Images, NDArray[np.int64]]
     kind="image",
     budgets={"smoke": {"n": 400, "n_tasks": 10}, "paper": {"n": 50000}},
     on_request=True,
+    version=2,
 )
 @dataset(
     "sprites-shape",
@@ -50,7 +51,7 @@ Draw = Callable[[np.random.Generator, Float64], tuple[Images, NDArray[np.int64]]
         "sparse-separating-heads": {"n_tasks<10": "no", "otherwise": "nearly"},
         "gaussian-given-target": "no",
         "factorised-given-u": "no",
-        "vmf-clusters-span": {"labels=category": "no", "otherwise": "nearly"},
+        "vmf-clusters-span": {"labels=category": "no", "labels=hard-cells": "no", "otherwise": "nearly"},
     },
     paper="Reizinger et al. 2024, arXiv 2410.21869: the label is the category alone",
     summary="sprites whose only label is the shape: four classes that say nothing about the factors",
@@ -59,6 +60,7 @@ Draw = Callable[[np.random.Generator, Float64], tuple[Images, NDArray[np.int64]]
     defaults={"labels": "category"},
     budgets={"smoke": {"n": 400, "n_tasks": 10}, "paper": {"n": 50000}},
     on_request=True,
+    version=2,
 )
 @dataset(
     "sprites-held-out",
@@ -69,7 +71,7 @@ Draw = Callable[[np.random.Generator, Float64], tuple[Images, NDArray[np.int64]]
         "sparse-separating-heads": {"n_tasks<10": "no", "otherwise": "nearly"},
         "gaussian-given-target": "no",
         "factorised-given-u": "no",
-        "vmf-clusters-span": {"labels=category": "no", "otherwise": "nearly"},
+        "vmf-clusters-span": {"labels=category": "no", "labels=hard-cells": "no", "otherwise": "nearly"},
     },
     paper="after Schott et al. 2022, ICLR (compositional splits)",
     summary="sprites, scored on combinations never trained on: to the right and of high hue at once",
@@ -78,6 +80,7 @@ Draw = Callable[[np.random.Generator, Float64], tuple[Images, NDArray[np.int64]]
     defaults={"held_out": True},
     budgets={"smoke": {"n": 400, "n_tasks": 10}, "paper": {"n": 50000}},
     on_request=True,
+    version=2,
 )
 def load_sprites(
     *,
@@ -99,8 +102,9 @@ def load_sprites(
     seed       of all draws
     n, side    training images (a quarter as many more are held out), and pixels along each side of them
     n_tasks    sparse binary tasks; every image has all of them
-    n_cells    Voronoi cells of the factors that are the classes, 25 samples a cell at least on average
-    labels     "cells", or "category": the shape. The auxiliary variable is the same
+    n_cells    classes that are cells of the factors, 25 samples a cell at least on average
+    labels     "cells", drawn for every sample as ``factors.cells`` says; "hard-cells", the likeliest of them; or
+               "category": the shape. The auxiliary variable is the same
     rho        correlation of any two factors, before they are made uniform
     held_out   train on images never both right of the middle and of hue above 0, score those that are
     angle      shapes are turned, each by an angle of its own, which is not scored
@@ -130,7 +134,7 @@ def load_sprites(
         "sparse-separating-heads": {"n_tasks<10": "no", "otherwise": "nearly"},
         "gaussian-given-target": "no",
         "factorised-given-u": "no",
-        "vmf-clusters-span": {"labels=category": "no", "otherwise": "nearly"},
+        "vmf-clusters-span": {"labels=category": "no", "labels=hard-cells": "no", "otherwise": "nearly"},
     },
     paper="none: made for this suite, after 3D Shapes (Burgess & Kim 2018)",
     summary="rendered rooms: hues of floor, wall and object, its size, the camera's azimuth; tasks and cells",
@@ -138,6 +142,7 @@ def load_sprites(
     kind="image",
     budgets={"smoke": {"n": 400, "n_tasks": 10}, "paper": {"n": 50000}},
     on_request=True,
+    version=2,
 )
 def load_room(
     *,

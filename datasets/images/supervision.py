@@ -13,7 +13,7 @@ from datasets.images import factors
 from datasets.images.factors import Float64, Int64
 from datasets.synthetic.common import require_choice, require_range
 
-LABELS = ("cells", "category")
+LABELS = ("cells", "hard-cells", "category")
 SAMPLES_A_CELL = 25  # at least, on average: fewer samples get fewer cells
 
 
@@ -29,8 +29,9 @@ class Known:
 @dataclass(frozen=True)
 class Supervision:
     """n_tasks    sparse binary tasks; every image has all of them
-    n_cells    Voronoi cells of the factors, 25 samples a cell at least on average
-    labels     the classes: "cells", or "category"; the auxiliary variable is the same
+    n_cells    classes that are cells of the factors, 25 samples a cell at least on average
+    labels     "cells", drawn for every sample as ``factors.cells`` says; "hard-cells", the likeliest of them; or
+               "category". The auxiliary variable is the same
     noise      standard deviation of the targets' noise over that of their signal
 
     Raises ValueError for parameters outside their ranges.
@@ -64,9 +65,11 @@ class Supervision:
         sample, task, y = tasks(train.z, rng_train)
         sample_test, task_test, y_test = tasks(test.z, rng_test)
         label, label_test = train.category.astype(np.int64), test.category.astype(np.int64)
-        if self.labels == "cells":
-            label, centres = factors.cells(rng_tasks, train.z, max(2, min(self.n_cells, n // SAMPLES_A_CELL)))
-            label_test = factors.nearest(test.z, centres)
+        if self.labels != "category":
+            hard = self.labels == "hard-cells"
+            centre = factors.centres(rng_tasks, max(2, min(self.n_cells, n // SAMPLES_A_CELL)), d)
+            label = factors.cells(train.z, centre, None if hard else rng_train)
+            label_test = factors.cells(test.z, centre, None if hard else rng_test)
         shared: dict[str, Any] = {"n_tasks": self.n_tasks, "n_latents": d, "target_type": "binary"}
         view = TrainView(x=train.x, sample=sample, task=task, y=y, aux=label.copy(), labels=label, **shared)
         truth = EvalView(

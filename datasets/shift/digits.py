@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from bench.api import Data, Episode, EvalView, TrainView, dataset
 from bench.toolkit.inputs import Images
 from datasets.images.colour import rgb
-from datasets.shift.episodes import SHOTS, misleading_episode
+from datasets.shift.episodes import how_many, misleading_episode
 from datasets.synthetic.common import require_range
 
 N_TEST = 500
@@ -26,14 +26,15 @@ COLOURINGS = 8  # of every held-out digit: 100 shots need 100 samples with one h
     kind="image",
     budgets={"smoke": {"colourings": 1, "episodes": 4}},
     on_request=True,
+    version=2,
 )
-def load_digits_shift(*, seed: int, colourings: int = 4, aligned: float = 0.9, episodes: int = 20) -> Data:
+def load_digits_shift(*, seed: int, colourings: int = 4, aligned: float = 0.9, episodes: int = 100) -> Data:
     """Digits (3, 8, 8) in a hue each, and few-shot tasks between two digits.
 
     seed         of all draws, and of which 500 digits are held out
     colourings   of every training digit, each in another hue
-    aligned      probability in the support that the hue is on the side of the digit
-    episodes     few-shot tasks for each of 10, 25 and 100 shots
+    aligned      share of the support whose hue is on the side of the digit
+    episodes     few-shot tasks with 10 samples of each class; two fifths as many with 25, a fifth with 100
 
     Factors: the hue, and indicators of the digits 1 to 9 (0 is none of them); what else differs between two writings of
     a digit is not known, so that the factors are a part of the truth. Tasks to learn from: is it digit k, for all ten,
@@ -67,8 +68,8 @@ def load_digits_shift(*, seed: int, colourings: int = 4, aligned: float = 0.9, e
     sample, task, y = tasks(z, of)
     sample_test, task_test, y_test = tasks(z_test, of_test)
     drawn: list[Episode] = []
-    for shots in SHOTS:
-        for _ in range(episodes):
+    for shots, count in how_many(episodes).items():
+        for _ in range(count):
             a, b = rng.choice(10, 2, replace=False)
             rows = np.flatnonzero((of_test == a) | (of_test == b))
             drawn.append(misleading_episode(rng, of_test == b, z_test[:, 0] > 0, shots, aligned=aligned, rows=rows))

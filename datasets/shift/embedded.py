@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from bench.api import BadData, Data, Episode, EvalView, NotApplicable, TrainView, dataset
 from datasets.npz import members
-from datasets.shift.episodes import SHOTS, misleading_episode, moved_episode
+from datasets.shift.episodes import how_many, misleading_episode, moved_episode
 from datasets.sources import locate
 from datasets.synthetic.common import require_choice, require_range
 
@@ -124,7 +124,7 @@ def load_embeddings(
     rows: int = 10_000,
     n_latents: int = 16,
     aligned: float = 0.9,
-    episodes: int = 20,
+    episodes: int = 100,
 ) -> Data:
     """Embeddings with tasks to learn from, and few-shot tasks between two classes whose support misleads.
 
@@ -136,7 +136,8 @@ def load_embeddings(
                balanced over the four groups, both from splits 1 and 2; "moved": support from split 1, query from 2
     rows       samples to learn from, and samples held out, at most; the latter do not depend on the seed
     n_latents  codes to learn
-    episodes   few-shot tasks for each of 10, 25 and 100 shots, as far as there are samples for them
+    episodes   few-shot tasks with 10 samples of each class; two fifths as many with 25, a fifth with 100, as far as there
+               are samples for them
 
     Tasks to learn from: is it class c, is it environment e, for all of them (one answers for two). Labels are
     the classes, the auxiliary variable the environment. x is float32, not standardised. The true factors are unknown.
@@ -161,7 +162,9 @@ def load_embeddings(
     label, environment = table.label[held_out], table.environment[held_out]
     drawn = _episodes(rng, label, environment, table.split[held_out], shift, aligned, episodes)
     if not drawn:
-        raise NotApplicable(f"{located.label}: too few held-out samples for few-shot tasks of {SHOTS[0]} shots")
+        raise NotApplicable(
+            f"{located.label}: too few held-out samples for few-shot tasks of {min(how_many(episodes))} shots"
+        )
     tasks = _Tasks(table.label[train], table.environment[train])
     sample, task, y = tasks(table.label[train], table.environment[train])
     sample_test, task_test, y_test = tasks(label, environment)
@@ -216,10 +219,10 @@ def _episodes(
     """``count`` few-shot tasks for each number of shots that the held-out samples suffice for."""
     drawn: list[Episode] = []
     classes = np.unique(label)
-    for shots in SHOTS:
+    for shots, wanted in how_many(count).items():
         found: list[Episode] = []
-        for _ in range(4 * count):  # pairs of small classes fail, others are tried
-            if len(found) == count or len(classes) < 2:
+        for _ in range(4 * wanted):  # pairs of small classes fail, others are tried
+            if len(found) == wanted or len(classes) < 2:
                 break
             a, b = rng.choice(classes, 2, replace=False)
             rows = np.flatnonzero((label == a) | (label == b))

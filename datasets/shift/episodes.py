@@ -14,9 +14,14 @@ from numpy.typing import NDArray
 from bench.api import BadData, Episode
 
 Bool = NDArray[np.bool_]
-SHOTS = (10, 25, 100)
-ALIGNED = 0.9  # P(attribute = class) in the support: at 0.98 ten shots hardly show that they differ
+ALIGNED = 0.9  # share of a class with attribute = class in the support: at 0.98 ten shots do not show that they differ
 QUERY_OF_GROUP = 100
+_SHARES = {10: 1.0, 25: 0.4, 100: 0.2}  # of the episodes, by shots: with more of them, scores vary less
+
+
+def how_many(episodes: int) -> dict[int, int]:
+    """Few-shot tasks by number of shots, ``episodes`` with the fewest."""
+    return {shots: max(1, round(share * episodes)) for shots, share in _SHARES.items()}
 
 
 def spurious_pairs(rng: np.random.Generator, d: int, count: int) -> list[tuple[int, int]]:
@@ -39,7 +44,8 @@ def misleading_episode(
     """One few-shot task: ``shots`` samples of each class, and a query that is balanced over the four groups.
 
     label, attribute   (n,) of the held-out samples
-    aligned   probability that a sample of the support has the attribute of its class
+    aligned   share of the support's samples of each class with the attribute of the class, to a whole number: drawn one
+              by one, a third of all classes of ten samples have no other, and nothing tells class and attribute apart
     missing   instead: the support never shows class 0 with the attribute, and is otherwise uniform
     rows      held-out samples to draw from; None: all
     Raises BadData where a group has too few samples.
@@ -47,13 +53,13 @@ def misleading_episode(
     rows = np.arange(len(label)) if rows is None else rows
     group = 2 * label.astype(np.int64) + attribute
     of_group = [rng.permutation(rows[group[rows] == g]) for g in range(4)]
-    same = np.stack([rng.random((2, shots)) < aligned, rng.random((2, shots)) < 0.5])[int(missing)]
-    take = []
+    n_same = (shots, int(rng.binomial(shots, 0.5))) if missing else (round(aligned * shots),) * 2
+    used: dict[int, int] = {}
+    support = []
     for c in (0, 1):
-        n_same = shots if missing and c == 0 else int(same[c].sum())
-        take += [(3 * c, n_same), (1 + c, shots - n_same)]  # groups 0 and 3 have attribute = class
-    support = [of_group[g][:k] for g, k in take]
-    used = dict(take)
+        used |= {3 * c: n_same[c], 1 + c: shots - n_same[c]}  # groups 0 and 3 have attribute = class
+        of_class = np.concatenate([of_group[g][: used[g]] for g in (3 * c, 1 + c)])
+        support.append(rng.permutation(of_class))  # the heads' cross-validation cuts a class in this order
     size = min(QUERY_OF_GROUP, *(len(of_group[g]) - used[g] for g in range(4)))
     if size < 10:
         raise BadData(f"few-shot tasks of {shots} shots need more held-out samples than {len(rows)}")

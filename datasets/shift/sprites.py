@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from bench.api import Data, Episode, dataset
 from bench.toolkit.inputs import Images
 from datasets.images.rendered import load_sprites
-from datasets.shift.episodes import SHOTS, misleading_episode, moved_episode, spurious_pairs
+from datasets.shift.episodes import how_many, misleading_episode, moved_episode, spurious_pairs
+from datasets.shift.erm import Features, misleading_images
 from datasets.synthetic.common import require_choice, require_range
 
 SHIFTS = ("spurious", "combination", "stain")
@@ -32,6 +33,7 @@ HOSPITALS, SEEN = 5, 3
     kind="image",
     budgets={"smoke": {"n": 3000, "n_tasks": 10, "side": 16, "episodes": 4}, "paper": {"n": 50000}},
     on_request=True,
+    version=2,
 )
 @dataset(
     "shift-sprites-stain",
@@ -43,6 +45,7 @@ HOSPITALS, SEEN = 5, 3
     defaults={"shift": "stain"},
     budgets={"smoke": {"n": 3000, "n_tasks": 10, "side": 16, "episodes": 4}, "paper": {"n": 50000}},
     on_request=True,
+    version=2,
 )
 def load_shift_sprites(
     *,
@@ -52,23 +55,23 @@ def load_shift_sprites(
     n_tasks: int = 40,
     shift: str = "spurious",
     aligned: float = 0.9,
-    episodes: int = 20,
+    episodes: int = 100,
 ) -> Data:
     """Sprites with sparse tasks to learn from, and few-shot tasks whose classes are signs of single factors.
 
     seed       of all draws
     n, side, n_tasks   as of sprites
-    shift      "spurious": another factor's sign is the class with probability ``aligned``; "combination": one of the
-               four groups is missing; "stain": a colour matrix and a gamma for each of five places, two of which
-               appear in queries alone
-    episodes   few-shot tasks for each of 10, 25 and 100 shots
+    shift      "spurious": another factor's sign is the class in the share ``aligned`` of the support; "combination":
+               one of the four groups is missing; "stain": a colour matrix and a gamma for each of five places,
+               two of which appear in queries alone
+    episodes   few-shot tasks with 10 samples of each class; two fifths as many with 25, a fifth with 100
     Raises ValueError for other parameters and BadData where n is too small for 100 shots.
     """
     require_choice("shift", shift, SHIFTS)
     require_range("aligned", aligned, 0.5, 1.0)
     require_range("episodes", episodes, 1)
     data = load_sprites(seed=seed, n=n, side=side, n_tasks=n_tasks)
-    rng_episodes, rng_stain = np.random.default_rng([seed, 2]).spawn(2)
+    rng_episodes, rng_stain, rng_erm = np.random.default_rng([seed, 2]).spawn(3)
     x, x_test, place = data.train.x, data.eval.x_test, None
     if shift == "stain":
         palettes = [(_colours(rng_stain), float(np.exp(0.3 * rng_stain.standard_normal()))) for _ in range(HOSPITALS)]
@@ -77,8 +80,8 @@ def load_shift_sprites(
     assert data.eval.z_test is not None
     z = np.asarray(data.eval.z_test)
     drawn: list[Episode] = []
-    for shots in SHOTS:
-        for core, other in spurious_pairs(rng_episodes, z.shape[1], episodes):
+    for shots, count in how_many(episodes).items():
+        for core, other in spurious_pairs(rng_episodes, z.shape[1], count):
             label, attribute = z[:, core] > 0, z[:, other] > 0
             if place is not None:
                 drawn.append(moved_episode(rng_episodes, label, place, shots, seen=SEEN))
@@ -87,9 +90,13 @@ def load_shift_sprites(
                 drawn.append(
                     misleading_episode(rng_episodes, label, attribute, shots, aligned=aligned, missing=missing)
                 )
+    train = replace(data.train, x=x, labels=None, aux=None)
+    label = np.asarray(data.eval.z_train) > 0
+    used = misleading_images(rng_erm, label) if shift == "spurious" else np.ones_like(label)
+    erm = Features(train, x_test, label, used, seed)
     return Data(
-        replace(data.train, x=x, labels=None, aux=None),
-        replace(data.eval, x_test=x_test, aux_test=None, episodes=tuple(drawn)),
+        train,
+        replace(data.eval, x_test=x_test, aux_test=None, episodes=tuple(drawn), oracles={"erm": erm}),
         {**data.info, "shift": shift, "episodes": len(drawn)},
     )
 

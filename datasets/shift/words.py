@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from bench.api import Data, EvalView, TrainView, dataset
 from datasets.images.factors import SparseTasks
-from datasets.shift.episodes import SHOTS, misleading_episode, spurious_pairs
+from datasets.shift.episodes import how_many, misleading_episode, spurious_pairs
 from datasets.synthetic.common import extra_held_out, require_choice, require_range
 
 Float64 = NDArray[np.float64]
@@ -47,7 +47,7 @@ def load_words(
     inputs: str = "log1p",
     noise: float = 0.1,
     aligned: float = 0.9,
-    episodes: int = 20,
+    episodes: int = 100,
 ) -> Data:
     """Documents with sparse tasks to learn from, and few-shot tasks whose classes are signs of single factors.
 
@@ -62,7 +62,7 @@ def load_words(
     inputs     x is log(1 + count), in which linear learners fare better, or the "counts"
     noise      standard deviation of the targets' noise over that of their signal
     aligned    probability in the support that a second factor's sign is the class
-    episodes   few-shot tasks for each of 10, 25 and 100 shots
+    episodes   few-shot tasks with 10 samples of each class; two fifths as many with 25, a fifth with 100
 
     Counts do not determine the factors: the ceiling is their maximum a posteriori estimate under the true W and b
     (``posterior_mode``). Raises ValueError for other parameters and BadData where n is too small for 100 shots.
@@ -89,8 +89,8 @@ def load_words(
     sample_test, task_test, y_test = tasks(z_test, rng_test)
     drawn = tuple(
         misleading_episode(rng_episodes, z_test[:, core] > 0, z_test[:, other] > 0, shots, aligned=aligned)
-        for shots in SHOTS
-        for core, other in spurious_pairs(rng_episodes, d, episodes)
+        for shots, count in how_many(episodes).items()
+        for core, other in spurious_pairs(rng_episodes, d, count)
     )
     train = TrainView(
         x=_observed(counts, inputs),

@@ -144,7 +144,7 @@ def test_supports_mislead_and_queries_are_balanced():
 def test_axes_gain_and_rotations_do_not():
     rng = np.random.default_rng(0)
     z, z_test = rng.standard_normal((4000, 8)), rng.standard_normal((6000, 8))
-    episodes = [misleading_episode(rng, z_test[:, i] > 0, z_test[:, (i + 1) % 8] > 0, 25) for i in range(8)]
+    episodes = [misleading_episode(rng, z_test[:, i] > 0, z_test[:, (i + 1) % 8] > 0, 10) for i in range(8)]
     episodes *= 2
     turn = np.linalg.qr(rng.standard_normal((8, 8)))[0]
     straight = few_shot_scores(3 * z, 3 * z_test, episodes)

@@ -163,7 +163,7 @@ def test_a_large_member_is_read_by_rows(compressed: bool, folder: Path, monkeypa
 def test_a_part_of_mpi3d_must_say_which_part(folder: Path) -> None:
     written = files.write_mpi3d(folder)
     files.npz(written.path, {"images": written.images})
-    with pytest.raises(BadData, match="120 images, not 1,036,800; give those of a part in an array 'rows'"):
+    with pytest.raises(BadData, match="120 images, not 1,036,800; a part says which in an array 'rows'"):
         load("mpi3d-toy")
     files.write_mpi3d(folder, rows=np.arange(120) + 1_036_790)
     with pytest.raises(BadData, match="rows must be from 0 to 1036799; found 1036790 to 1036909"):
