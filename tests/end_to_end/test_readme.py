@@ -94,6 +94,7 @@ NOT_HERE = {
     "$": "holds a variable of a scheduler; tests/end_to_end/test_cluster.py runs those templates",
     "parts/*": "has no folders here; tests/end_to_end/test_cluster.py merges some",
     "part0": "tests/end_to_end/test_cluster.py runs it on eight shards",
+    "--sweep": "takes data sets of full size; tests/end_to_end/test_difficulty.py sweeps small ones",
     "FILE": "a place holder",
     "A B": "a place holder",
 }
