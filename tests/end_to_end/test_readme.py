@@ -77,7 +77,8 @@ def small(words: list[str]) -> list[str]:
                 at = words.index(option)
                 del words[at : at + 2]
         if "--learners" not in words:
-            words += ["--learners", "raw,pca", "--datasets", "linear-causal"]
+            words += ["--learners", "raw,pca", *([] if "--sweep" in words else ["--datasets", "linear-causal"])]
+        words = ["linear-causal.noise" if word == "*" else word for word in words]
         words = [word.replace("d=20", "d=4").replace("k=4", "k=2") for word in words]
         return [*words, *SMOKE]
     if words[0] == "check" and len(words) == 1:
@@ -94,7 +95,6 @@ NOT_HERE = {
     "$": "holds a variable of a scheduler; tests/end_to_end/test_cluster.py runs those templates",
     "parts/*": "has no folders here; tests/end_to_end/test_cluster.py merges some",
     "part0": "tests/end_to_end/test_cluster.py runs it on eight shards",
-    "--sweep": "takes data sets of full size; tests/end_to_end/test_difficulty.py sweeps small ones",
     "FILE": "a place holder",
     "A B": "a place holder",
 }
