@@ -115,7 +115,7 @@ def test_labels_are_cells_or_the_category(labels: str, folder: Path) -> None:
     data = load("dsprites", labels=labels, side=16, periodic=False)
     assert data.train.n_latents == 3
     assert set(np.unique(data.train.labels)) <= set(range({"cells": 2, "category": 3}[labels]))
-    with pytest.raises(ValueError, match="labels='shape' is not one of 'cells', 'category'"):
+    with pytest.raises(ValueError, match="labels='shape' is not one of 'cells', 'hard-cells', 'category'"):
         load("dsprites", labels="shape")
     with pytest.raises(ValueError, match="side=24 must be at least 8 and divide 64"):
         load("dsprites", side=24)
