@@ -136,8 +136,8 @@ def load_embeddings(
                are balanced over the four groups, both from splits 1 and 2; "moved": support from split 1, query from 2
     rows       samples to learn from, and samples held out, at most; the latter do not depend on the seed
     n_latents  codes to learn
-    episodes   few-shot tasks with 10 samples of each class; two fifths as many with 25, a fifth with 100, as far as there
-               are samples for them
+    episodes   few-shot tasks with 10 samples of each class; two fifths as many with 25, a fifth with 100, as far as
+               there are samples for them
 
     Tasks to learn from: is it class c, is it environment e, for all of them (one answers for two). Labels are
     the classes, the auxiliary variable the environment. x is float32, not standardised. The true factors are unknown.
