@@ -22,7 +22,7 @@ from bench.report.standing import standings
 from bench.report.theorems import LEGEND
 
 NAME = "difficulty.md"
-ALL, NONE = "all", "none"
+ALL, NONE, PARTLY = "all", "none", "not all run"
 HOW_TO_READ = f"""\
 Datasets that differ in one parameter, from easy to hard; everything else is as usual, or as the heading says. Scores \
 are held-out means over seeds. A learner *works* where the score that it is judged by has come {facts.ENOUGH:.0%} \
@@ -90,10 +90,11 @@ def panels(knob: Knob) -> list[Panel]:
     """By MCC and by linear R², as far as any learner has such a score."""
     made = []
     for family in ("mcc", "linear_r2"):
-        metric = next((found for board in knob.boards if (found := metric_on(board, family))), family)
+        # where factors are so correlated that the plain score flatters, the one on independent factors stands in
+        metrics = [metric_on(board, family) or family for board in knob.boards]
         points: dict[str, list[Point]] = {}
         reference: dict[str, bool] = {}
-        for place, board in enumerate(knob.boards):
+        for place, (board, metric) in enumerate(zip(knob.boards, metrics, strict=True)):
             for row in board.rows:
                 point = point_of(row, metric, float(place))
                 if point is not None:
@@ -102,24 +103,24 @@ def panels(knob: Knob) -> list[Panel]:
         shown = {name: own for name, own in points.items() if name not in ("oracle", "random-unmixing")}
         curves = tuple(Curve(name, reference[name], tuple(own)) for name, own in shown.items())
         if curves:
-            title = score_title(metric)
-            bounds = tuple(_bounds(knob.boards, metric))
+            title = " / ".join(dict.fromkeys(score_title(metric) for metric in metrics))
+            bounds = tuple(_bounds(knob.boards, metrics))
             made.append(Panel(knob.title, knob.parameter, title, curves, ticks=tuple(knob.values), bounds=bounds))
     return made
 
 
-def _bounds(boards: Sequence[Board], metric: str) -> list[Curve]:
-    """Chance, random unmixing and ceiling of a score, means over the records of each board."""
+def _bounds(boards: Sequence[Board], metrics: Sequence[str]) -> list[Curve]:
+    """Chance, random unmixing and ceiling of each board's score, means over its records."""
     found = {}
     for name in ("chance", "random unmixing", "ceiling"):
         points = []
-        for place, board in enumerate(boards):
+        for place, (board, metric) in enumerate(zip(boards, metrics, strict=True)):
             scores = [record["metrics"].get(metric) or {} for row in board.rows for record in row.ok]
             values = [_bound(own, name) for own in scores if own.get("value") is not None]
             known = [value for value in values if value is not None]
             if known:
                 points.append(Point(float(place), fmean(known), fmean(known), fmean(known)))
-        if points:
+        if len(points) == len(boards):
             found[name] = Curve(name, True, tuple(points))
     return list(found.values())
 
@@ -136,16 +137,19 @@ def works(row: Row, board: Board) -> bool:
 
 
 def works_up_to(knob: Knob, name: str) -> str:
-    """The last value before the first at which a learner does not work; its failed cells do not."""
+    """The last value before the first at which a learner does not work; its failed cells do not.
+
+    ``PARTLY`` where a value that decides it was not run, or the learner does not apply there.
+    """
     last = NONE
     for board, value in zip(knob.boards, knob.values, strict=True):
         row = _row(board, name)
         if row is None:
-            continue
+            return PARTLY
         if not works(row, board):
             return last
         last = value
-    return ALL if last != NONE else NONE
+    return ALL
 
 
 def _row(board: Board, name: str) -> Row | None:
@@ -174,7 +178,9 @@ def pages(boards: Sequence[Board], *, draw: bool = True) -> dict[str, str]:
 
 def _table(knob: Knob) -> str:
     names = dict.fromkeys(row.name for board in knob.boards for row in competitors(board))
-    names |= dict.fromkeys(row.name for board in knob.boards for row in board.rows if row.info.reference)
+    names |= dict.fromkeys(
+        row.name for board in knob.boards for row in board.rows if row.info.reference and row.applies
+    )
     body = []
     for name in names:
         rows = [_row(board, name) for board in knob.boards]

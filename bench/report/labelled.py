@@ -31,10 +31,9 @@ class Group:
 
     curves: tuple[Curve, ...]
 
-    @property
-    def words(self) -> str:
-        """Names, a few on a line, and the last score."""
-        lines, score = [""], f" {self.curves[0].points[-1].score:.2f}"
+    def words(self, place: str = "") -> str:
+        """Names, a few on a line, and the last score; ``place`` says where that was."""
+        lines, score = [""], f" {self.curves[0].points[-1].score:.2f}{place}"
         for i, curve in enumerate(self.curves):
             word = curve.name + ("," if i < len(self.curves) - 1 else score)
             if lines[-1] and len(lines[-1]) + len(word) > LONGEST:
@@ -125,27 +124,38 @@ def _panel(axes: Axes, panel: Panel, names: Sequence[str], place: int) -> None:
     axes.set_xlabel(panel.x_title)
     axes.set_ylabel(panel.y_title)
     axes.set_title(panel.title, fontsize=10)
-    _labels(axes, groups, names, (low, high))
+    _labels(axes, groups, names, (low, high), panel.ticks)
 
 
-def _labels(axes: Axes, groups: Sequence[Group], names: Sequence[str], span: tuple[float, float]) -> None:
-    """Names beside the panel at the heights of the lines' ends, moved apart where they would overlap."""
+def _labels(
+    axes: Axes, groups: Sequence[Group], names: Sequence[str], span: tuple[float, float], ticks: Sequence[str]
+) -> None:
+    """Names beside the panel at the heights of the lines' ends, moved apart where they would overlap.
+
+    A line that ends before the others says where: a leader across the panel would look like one more line.
+    """
     low, high = span
     rising = sorted(groups, key=lambda group: group.curves[0].points[-1].score)
     ends = [group.curves[0].points[-1] for group in rising]
-    heights = [LINE * (group.words.count("\n") + 1) for group in rising]
+    right = max(end.x for end in ends)
+    words = [
+        group.words("" if end.x == right else f" at {ticks[round(end.x)]}")
+        for group, end in zip(rising, ends, strict=True)
+    ]
+    heights = [LINE * (word.count("\n") + 1) for word in words]
     wanted = [(end.score - low) / (high - low) for end in ends]
-    for group, end, height in zip(rising, ends, spread(wanted, heights), strict=True):
+    leader = {"arrowstyle": "-", "linewidth": 0.5, "relpos": (0.0, 0.5), "shrinkB": 3}
+    for group, end, word, height in zip(rising, ends, words, spread(wanted, heights), strict=True):
         colour = _look(group.curves[0], names)["color"]
         axes.annotate(
-            group.words,
+            word,
             (end.x, end.score),
             xytext=(1.07, height),
             textcoords="axes fraction",
             va="center",
             fontsize=8,
             color=INK if colour == REST else colour,
-            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.5, "relpos": (0.0, 0.5), "shrinkB": 3},
+            arrowprops=leader | {"color": colour} if end.x == right else None,
             annotation_clip=False,
         )
 

@@ -116,7 +116,7 @@ def curve(name: str, *scores: float) -> Curve:
 def test_lines_that_coincide_share_a_label() -> None:
     groups = grouped([curve("a", 0.9, 0.5), curve("b", 0.902, 0.497), curve("c", 0.9, 0.6), curve("d", 0.9)])
     assert [[own.name for own in group.curves] for group in groups] == [["a", "b"], ["c"], ["d"]]
-    assert groups[0].words == "a, b 0.50"
+    assert groups[0].words() == "a, b 0.50"
 
 
 def test_labels_do_not_overlap_and_stay_as_close_as_they_can() -> None:
@@ -136,3 +136,30 @@ def test_labels_do_not_overlap_and_stay_as_close_as_they_can() -> None:
 
 def test_labels_with_room_stay_where_they_belong() -> None:
     assert spread([0.1, 0.5, 0.9], [0.05] * 3) == pytest.approx([0.1, 0.5, 0.9])
+
+
+def test_scores_on_independent_factors_stand_in_where_the_plain_one_flatters() -> None:
+    hard = board_of({"d": 10}, mtlcm=0.99)
+    metrics = hard[0]["metrics"]
+    metrics["mcc_independent"] = {**metrics["mcc"], "value": 0.4}
+    metrics["mcc"] = {**metrics["mcc"], "extra": {"flagged": True}}
+    found = knob("d", board_of({}, mtlcm=0.88), hard)
+    first = panels(found)[0]
+    assert [point.score for point in first.curves[0].points] == [0.88, 0.4]
+    assert first.y_title == "MCC / MCC, independent z"
+    assert works_up_to(found, "mtlcm") == "5"
+
+
+def test_a_row_that_applies_nowhere_is_left_out() -> None:
+    skipped = record("raw", 0, status="skipped")
+    skipped["spec"]["dataset_params"] = {"d": 5, "n_tasks": 200, "kind": "a"}
+    assert "raw" not in pages(made(*FALLING, [skipped]), draw=False)[difficulty.NAME]
+
+
+def test_a_learner_that_was_not_run_everywhere_is_said_to_be() -> None:
+    groups = (board_of({}, mtlcm=0.9, raw=0.9), board_of({"d": 10}, mtlcm=0.9), board_of({"d": 20}, mtlcm=0.9, raw=0.9))
+    found = knob("d", *groups)
+    assert works_up_to(found, "raw") == "not all run"
+    short = (board_of({}, mtlcm=0.9, mtrn=0.7), board_of({"d": 20}, mtlcm=0.9))
+    svg = pages(made(*short))["figures/difficulty-linear-causal-d-smoke.svg"]
+    assert "mtrn 0.70 at 5" in " ".join(ElementTree.fromstring(svg).itertext())
