@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from baselines.image_reproduction import SPRITES
+from baselines.image_reproduction import SPRITES, TABLE_4
 from baselines.reproduction_clusters import table_settings
 from bench.api import PaperSetting
 
@@ -273,4 +273,5 @@ SETTINGS = (
     _evidence("rnn", "ood_r2", "0.956", "prototype, measured", "mean >= 0.90", paper=True),
     _evidence("raw", "ood_r2", "0.957-0.968", _LITTLE_TO_DO, "mean >= 0.90", paper=True),
     *SPRITES,
+    *TABLE_4,
 )

@@ -34,7 +34,7 @@ REPRESENTATIONS = ("auto", "identity", "network", "rrr")
     accepts=("vector", "image", "sequence", "graph"),
     by_kind={
         "graph": {"steps": 400, "batch": 1024},
-        "image": {"steps": 900, "batch": 128, "network": {"learning_rate": 3e-3}},
+        "image": {"steps": 900, "batch": 128},
     },
 )
 @learner(
@@ -55,7 +55,7 @@ REPRESENTATIONS = ("auto", "identity", "network", "rrr")
     accepts=("vector", "image", "sequence", "graph"),
     by_kind={
         "graph": {"steps": 400, "batch": 1024},
-        "image": {"steps": 900, "batch": 128, "network": {"learning_rate": 3e-3}},
+        "image": {"steps": 900, "batch": 128},
     },
 )
 @dataclass(kw_only=True)

@@ -63,7 +63,7 @@ _LOOKS_AT_IMAGES = 5  # checkpoints at most: a look encodes all of them, and the
             "checkpoints": 10,
             "loss": "auto",
         },
-        "image": {"steps": 900, "batch": 128, "learning_rate": 3e-3},
+        "image": {"steps": 900, "batch": 128, "learning_rate": 5e-3, "weight_decay": 1.0, "loss": "auto"},
     },
     accepts=("vector", "image", "sequence", "graph"),
 )

@@ -57,7 +57,7 @@ class SegmentClassifier(nn.Module):
     accepts=("vector", "image", "sequence", "graph"),
     by_kind={
         "graph": {"steps": 1500},
-        "image": {"steps": 900, "batch_size": 128, "learning_rate": 5e-3, "weight_decay": 1.0},
+        "image": {"steps": 1000, "batch_size": 128, "learning_rate": 1e-2, "weight_decay": 0.5},
     },
 )
 @dataclass(kw_only=True, eq=False)

@@ -29,7 +29,7 @@ OBLIQUE_STARTS = 5
     effort=("steps",),
     budgets={"smoke": {"steps": 40, "restarts": 4}, "paper": {"steps": 2000}},
     accepts=("vector", "image", "sequence", "graph"),
-    by_kind={"graph": {"learning_rate": 5e-3}, "image": {"steps": 900, "batch": 128, "learning_rate": 3e-3}},
+    by_kind={"graph": {"learning_rate": 5e-3}, "image": {"steps": 900, "batch": 128, "learning_rate": 5e-3}},
 )
 class SparseRotation:
     """Codes (n, r) of mean 0 and variance 1; r is the rank of the network's codes, ``n_latents`` at most.

@@ -47,7 +47,7 @@ def class_labels(view: TrainView) -> np.ndarray[Any, np.dtype[np.int64]]:
     accepts=("vector", "image", "sequence", "graph"),
     by_kind={
         "graph": {"steps": 800},
-        "image": {"steps": 900, "batch_size": 128, "learning_rate": 5e-3, "weight_decay": 1.0},
+        "image": {"steps": 1000, "batch_size": 128, "learning_rate": 1e-2, "weight_decay": 0.5},
     },
 )
 @dataclass(kw_only=True, eq=False)
@@ -91,7 +91,7 @@ class SingleTaskClassification(SingleTask):
     needs=("labels",),
     effort=("steps",),
     budgets={"smoke": {"steps": 150, "batch_size": 128}, "paper": {"steps": 4000}},
-    by_kind={"image": {"steps": 900, "batch_size": 128, "learning_rate": 5e-3, "weight_decay": 1.0}},
+    by_kind={"image": {"steps": 1000, "batch_size": 128, "learning_rate": 1e-2, "weight_decay": 0.5}},
     accepts=("image",),
 )
 @dataclass(kw_only=True, eq=False)

@@ -57,7 +57,7 @@ def load_dsprites(
     n, side    training images (a quarter as many more are held out; fewer where the file has not that many), and
                pixels along each side of them, by means of equal squares: a divisor of the file's
     n_tasks    sparse binary tasks; every image has all of them
-    n_cells    Voronoi cells of the factors that are the classes where ``labels`` is "cells"
+    n_cells    classes that are cells of the factors where ``labels`` is "cells"
     labels     "category" (Reizinger's protocol) or "cells"
     periodic   factors that go round are scored, and asked for, as sine and cosine; false: not at all
     noise      standard deviation of the targets' noise over that of their signal

@@ -132,8 +132,8 @@ def load_embeddings(
     ----------
     seed       which 80 % of the samples of split 0 are learnt from, and the few-shot tasks
     benchmark  name of the file
-    shift      "spurious": in the support the environment follows the class with probability ``aligned``, queries are
-               balanced over the four groups, both from splits 1 and 2; "moved": support from split 1, query from 2
+    shift      "spurious": in the share ``aligned`` of the support the environment follows the class, queries
+               are balanced over the four groups, both from splits 1 and 2; "moved": support from split 1, query from 2
     rows       samples to learn from, and samples held out, at most; the latter do not depend on the seed
     n_latents  codes to learn
     episodes   few-shot tasks with 10 samples of each class; two fifths as many with 25, a fifth with 100, as far as

@@ -61,7 +61,7 @@ def load_words(
     strength   standard deviation of the loadings W; that of b, by which words are rare or frequent, is 1
     inputs     x is log(1 + count), in which linear learners fare better, or the "counts"
     noise      standard deviation of the targets' noise over that of their signal
-    aligned    probability in the support that a second factor's sign is the class
+    aligned    share of the support in which a second factor's sign is the class
     episodes   few-shot tasks with 10 samples of each class; two fifths as many with 25, a fifth with 100
 
     Counts do not determine the factors: the ceiling is their maximum a posteriori estimate under the true W and b
