@@ -13,8 +13,9 @@ run: $(STAMP)
 	@$(BIN)/python -m bench run $(RUN); status=$$?; \
 	$(BIN)/python -m bench report && exit $$status
 
+# a process a core
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical
 
 # ten minutes of bad input: 20,000 cases of each kind, 164,000 in all
 fuzz: $(STAMP)

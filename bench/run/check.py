@@ -34,25 +34,30 @@ def small_data(
     """A small linear problem that has everything: targets, auxiliary variable and labels (one task a sample).
 
     Returns Data with 8-dimensional x and d latent factors, each task driven by some of them. With the kind "sequence"
-    the eight values come in two steps of four; with ``pairs`` the auxiliary variable names two samples each.
+    the eight values come in two steps of four; an "image" has 10 × 10 pixels, and two classes, as most sets of images
+    have fewer classes than factors. With ``pairs`` the auxiliary variable names two samples each.
     """
     import numpy as np
 
-    from bench.toolkit.inputs import Sequences
+    from bench.toolkit.inputs import Images, Sequences
 
     rng = np.random.default_rng(seed)
     scale = rng.uniform(0.5, 3.0, (n_tasks, d))
     weights = rng.standard_normal((n_tasks, d)) * (rng.random((n_tasks, d)) < 0.7)
     weights[np.arange(n_tasks), np.arange(n_tasks) % d] += 2.0
-    mixing = rng.standard_normal((d, 8))
+    mixing = rng.standard_normal((d, 100 if kind == "image" else 8))
 
     def draw() -> tuple[Any, ...]:
         task = np.repeat(np.arange(n_tasks), n_per_task)
         z = rng.laplace(size=(len(task), d)) * scale[task]
         y = (z * weights[task]).sum(1) + 0.1 * rng.standard_normal(len(task))
-        x = (z @ mixing + 0.01 * rng.standard_normal((len(task), 8))).astype(np.float32)
+        x: Any = (z @ mixing + 0.01 * rng.standard_normal((len(task), mixing.shape[1]))).astype(np.float32)
+        if kind == "sequence":
+            x = Sequences(x.reshape(-1, 2, 4))
+        elif kind == "image":
+            x = Images((128 + 10 * x).clip(0, 255).astype(np.uint8).reshape(-1, 1, 10, 10))
         return (
-            Sequences(x.reshape(-1, 2, 4)) if kind == "sequence" else x,
+            x,
             z,
             (y > 0).astype(np.float64) if binary else y,
             task,
@@ -69,7 +74,7 @@ def small_data(
         n_tasks=n_tasks,
         n_latents=d,
         aux=aux,
-        labels=task,
+        labels=task % 2 if kind == "image" else task,
         target_type="binary" if binary else "continuous",
     )
     truth = EvalView(
@@ -85,8 +90,9 @@ def small_data(
 
 
 def small_kind(info: LearnerInfo) -> Kind:
-    """The kind of small data on which to try a learner: vectors, or sequences where it takes nothing else."""
-    return "sequence" if tuple(info.accepts) == ("sequence",) else "vector"
+    """The kind of small data on which to try a learner: vectors, or sequences or images where it takes nothing else."""
+    only = tuple(info.accepts)
+    return "sequence" if only == ("sequence",) else "image" if only == ("image",) else "vector"
 
 
 def small_data_for(info: LearnerInfo, seed: int = 0) -> Data:

@@ -132,7 +132,6 @@ def test_half_precision_is_read(folder: Path) -> None:
         ({"embedding": lambda a: np.where(np.arange(300)[:, None] == 7, np.nan, a)}, "embedding: row 7 is not finite"),
         ({"embedding": lambda a: a.astype(float) * 1e300}, "embedding: row 0 is not finite"),
     ],
-    ids=str,
 )
 def test_wrong_files_are_one_line(change: dict[str, Any], message: str, folder: Path) -> None:
     contents = spurious_arrays(300)

@@ -16,7 +16,7 @@ from bench.registry import Registry
 from bench.run.plan import why_not
 from tests.benchmarks.profiling.cost import peak_mib_of
 
-GROUNDS = ("tcl-segments", "nonlinear-causal", "sparse-tasks-binary", "evidence", "sprites-pairs")
+GROUNDS = ("tcl-segments", "nonlinear-causal", "sparse-tasks-binary", "evidence", "sprites-pairs", "sprites-shape")
 """Every learner is measured on the first of these that it can take."""
 
 
