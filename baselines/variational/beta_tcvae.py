@@ -55,6 +55,7 @@ def total_correlation(z: Tensor, mean: Tensor, log_s: Tensor, n_samples: int) ->
     defaults={"full_covariance": False},
     budgets={"smoke": {"steps": 120}, "paper": {"steps": 12000, "batch_size": 256}},
     accepts=("vector", "image", "sequence"),
+    by_kind={"image": {"steps": 500, "batch_size": 64, "learning_rate": 2e-3}},
 )
 @dataclass(kw_only=True, eq=False)
 class BetaTCVAE(VariationalLearner):

@@ -37,9 +37,12 @@ def from_history(history: Mapping[str, Any] | None) -> Verdict:
 
     Converged where the best state came before the last ``PATIENCE`` of the steps, or where the second half of the
     training lowered the best loss by at most ``TOLERANCE`` of what its second quarter did. A learner may state
-    ``converged`` itself, with ``converged_reason``.
+    ``converged`` itself, with ``converged_reason``. One that threw the end of its training away (``discarded_steps``)
+    shows the curve of a shorter training than it was given, which says nothing of a longer one.
     """
     history = history or {}
+    if history.get("discarded_steps"):
+        return Verdict(False, f"its last {history['discarded_steps']} steps were thrown away: a longer run must judge")
     if isinstance(history.get("converged"), bool):
         return Verdict(history["converged"], str(history.get("converged_reason", "as the learner itself says")))
     curve = _curve(history)

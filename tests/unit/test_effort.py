@@ -64,6 +64,9 @@ def test_losses_with_a_known_answer() -> None:
     assert from_history({}).converged is None
     assert from_history(None).converged is None
     assert from_history({"converged": False, "converged_reason": "gradient 0.1"}).reason == "gradient 0.1"
+    cut = from_history(curve(settled) | {"discarded_steps": 30})
+    assert cut.converged is False
+    assert "30 steps were thrown away" in cut.reason
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=4, max_size=30), st.floats(0.1, 10), st.floats(-100, 100))
