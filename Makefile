@@ -15,7 +15,7 @@ run: $(STAMP)
 
 # a process a core
 test: $(STAMP)
-	$(BIN)/python -m pytest -n logical
+	$(BIN)/python -m pytest -n logical --dist worksteal
 
 # ten minutes of bad input: 20,000 cases of each kind, 164,000 in all
 fuzz: $(STAMP)

@@ -67,3 +67,24 @@ def test_without_truth_they_decline() -> None:
     for reference in (Oracle(), BestLinear(), RandomUnmixing()):
         with pytest.raises(NotApplicable, match="true latents"):
             reference.codes(blind, seed=0)
+
+
+def test_best_linear_of_wide_inputs_is_a_bound_on_other_samples_too() -> None:
+    """300 columns for 400 samples, three factors and noise: plain least squares would follow the noise."""
+    rng = np.random.default_rng(0)
+    mixing = rng.standard_normal((3, 300))
+
+    def draw(n: int) -> tuple[np.ndarray, np.ndarray]:
+        z = rng.standard_normal((n, 3))
+        return z, z @ mixing + 8.0 * rng.standard_normal((n, 300))
+
+    (z, x), (z_test, x_test) = draw(400), draw(2000)
+    train = TrainView(x=x, n_latents=3, sample=np.arange(400), task=np.zeros(400, int), y=z[:, 0], n_tasks=1)
+    data = Data(train, EvalView(x_test=x_test, z_train=z, z_test=z_test))
+    found = BestLinear().codes(data, seed=0)[1]
+    plain = x_test @ np.linalg.lstsq(x, z, rcond=None)[0]
+    errors = [np.square(codes - z_test).mean() for codes in (found, plain)]
+    best = np.linalg.solve(mixing.T @ mixing + 64.0 * np.eye(300), mixing.T)
+    reachable = np.square(x_test @ best - z_test).mean()
+    assert errors[0] < 1.3 * reachable + 0.1
+    assert errors[0] < 0.5 * errors[1]
