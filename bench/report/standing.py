@@ -89,6 +89,7 @@ class Answer:
     top         the first standings, best first
     held        are they of cells where the theorem holds or nearly holds? False where no learner has such a cell
     sharing     how many others have the first's mean rank
+    fewer       those of its mean rank on fewer than half of the datasets, two at least
     highest     over all cells, whatever theorems say: the learner of the highest mean score
     margin      mean difference of the first to the second over their common boards, datasets as units
     ahead_on    on how many of ``n_common`` boards the first has the higher mean
@@ -107,6 +108,7 @@ class Answer:
     failed: int
     silent: int
     sharing: int = 0
+    fewer: Sequence[Standing] = ()
     held: bool = False
     highest: Standing | None = None
 
@@ -159,7 +161,8 @@ def answer(boards: Sequence[Board]) -> Answer | None:
     over_all = _covering(everyone)
     if not over_all:
         return None
-    promised = _covering(standings([where_held(board) for board in known], family))
+    where_promised = standings([where_held(board) for board in known], family)
+    promised = _covering(where_promised)
     overall = {standing.name: standing.rank for standing in everyone}
     top = promised or over_all
     for standing in top:
@@ -179,6 +182,11 @@ def answer(boards: Sequence[Board]) -> Answer | None:
         failed=sum(record["status"] != "ok" for record in cells),
         silent=sum(record["status"] == "ok" and record.get("converged") is None for record in cells),
         sharing=sum(_same_rank(top[0], other) for other in top[1:]),
+        fewer=[
+            other
+            for other in (where_promised if promised else everyone)
+            if other not in top and len(other.scores) > 1 and _same_rank(top[0], other)
+        ],
         held=bool(promised),
         highest=max(over_all, key=lambda standing: standing.score.mean if standing.score else float("-inf")),
     )
@@ -217,6 +225,10 @@ def sentences(found: Answer, quote: Mapping[str, str] | None = None) -> list[str
     made = [words]
     if len(found.top) > 1:
         made.append(_runner_up(found, name(found.top[1])))
+    if found.fewer:
+        named = ", ".join(f"{name(standing)} ({len(standing.scores)})" for standing in found.fewer)
+        condition = "whose theorem holds" if found.held else "that apply"
+        made.append(f"Of the same mean rank, but {condition} on fewer than half of the datasets: {named}.")
     if found.held and found.highest is not None and found.highest.name not in [s.name for s in found.top]:
         highest = found.highest
         made.append(

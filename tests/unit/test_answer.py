@@ -71,6 +71,26 @@ def test_a_learner_on_few_datasets_does_not_win() -> None:
     assert found.top[0].name == "second"
 
 
+def test_equals_of_the_first_on_few_datasets_are_named() -> None:
+    """A fourth and fifth dataset, so that two are fewer than half; a seventh learner ties with the best on two."""
+    names, datasets = (*NAMES, "seventh"), (*DATASETS, "four", "five")
+    found = Registry(
+        learners={name: LearnerInfo(name=name, guarantee="permutation+scaling") for name in names},
+        datasets={name: DatasetInfo(name=name) for name in datasets},
+    )
+    records = [
+        cell(name, dataset, seed, 0.9 - 0.1 * place + 0.001 * seed)
+        for place, name in enumerate(NAMES)
+        for dataset in datasets
+        for seed in range(3)
+    ]
+    records += [cell("seventh", dataset, seed, 0.9 + 0.001 * seed) for dataset in ("one", "two") for seed in range(3)]
+    answered = answer(boards(records, found, {}))
+    assert answered is not None
+    assert [standing.name for standing in answered.fewer] == ["seventh"]
+    assert "Of the same mean rank, but that apply on fewer than half of the datasets: seventh (2)." in sentences(answered)
+
+
 def test_a_failed_cell_counts_as_the_lowest_and_is_counted() -> None:
     records = campaign()
     failed = cell("second", "one", 0, 0.0, status="failed")
