@@ -27,7 +27,7 @@ def names_instances(view: TrainView) -> bool:
     return 1.5 <= view.n_samples / len(np.unique(aux)) <= MOST_VIEWS
 
 
-class _InstanceHead(nn.Module):
+class InstanceHead(nn.Module):
     """Rows w_i of W, one an instance: logits of a batch over the instances in it.
 
     distinct   no instance comes twice in a batch. Small initial rows let the views of a cluster move together
@@ -98,7 +98,7 @@ class Diet(SingleTask):
 
         self.history_ = self._train(
             view,
-            lambda init: _InstanceHead(n_instances, d, init, distinct=not views),
+            lambda init: InstanceHead(n_instances, d, init, distinct=not views),
             loss,
             {"x": self.inputs_(view.x), "instance": index},
             seed=seed,

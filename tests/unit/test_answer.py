@@ -88,7 +88,9 @@ def test_equals_of_the_first_on_few_datasets_are_named() -> None:
     answered = answer(boards(records, found, {}))
     assert answered is not None
     assert [standing.name for standing in answered.fewer] == ["seventh"]
-    assert "Of the same mean rank, but that apply on fewer than half of the datasets: seventh (2)." in sentences(answered)
+    assert "Of the same mean rank, but that apply on fewer than half of the datasets: seventh (2)." in sentences(
+        answered
+    )
 
 
 def test_a_failed_cell_counts_as_the_lowest_and_is_counted() -> None:

@@ -22,7 +22,7 @@ TINY = ["tiny-images", "tiny-sequences", "tiny-graphs"]
 DECLINED = {"vae", "beta-vae", "ivae", "ivae-blind", "icarl", "beta-tcvae"}
 """Learners with a decoder: graphs have none."""
 OF_SEQUENCES = {"rnn", "lstm", "transformer", "flattened"}
-OF_IMAGES = {"pca-64", "pca-32", "few-class-classification"}
+OF_IMAGES = {"pca-64", "pca-32", "few-class-classification", "diet-augmented"}
 
 
 @pytest.mark.parametrize("dataset", TINY)

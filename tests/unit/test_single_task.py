@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from baselines.supervised.classification import SingleTaskClassification, class_labels
-from baselines.supervised.diet import Diet, _InstanceHead
+from baselines.supervised.diet import Diet, InstanceHead
 from baselines.supervised.regression import SingleTaskRegression
 from bench.api import NotApplicable, TrainView
 from bench.toolkit.encoders.vector import ResidualMLP
@@ -99,7 +99,7 @@ def test_regression_uses_its_task_alone() -> None:
 
 
 def test_instance_logits_count_every_instance_of_the_batch_once() -> None:
-    head = _InstanceHead(5, 2, Streams([0], "init"))
+    head = InstanceHead(5, 2, Streams([0], "init"))
     instance = torch.tensor([[3, 1, 3, 0]])
     features = torch.randn(1, 4, 2, generator=torch.Generator().manual_seed(0))
     w = head.table.weight[0]
