@@ -84,8 +84,7 @@ def _ridge(x: Matrix, y: Matrix, x_test: Matrix) -> Matrix:
     """Predictions (n_test, k) of ridge regression with intercept; one penalty a target, by GCV."""
     mean, centre = x.mean(0), y.mean(0)
     x, y, n = x - mean, y - centre, len(x)
-    values, vectors = np.linalg.eigh(x.T @ x / n)
-    values = np.maximum(values, 0.0)
+    values, vectors = _directions(x)
     projected = vectors.T @ (x.T @ y) / n
     best, coefficients = np.full(y.shape[1], np.inf), np.zeros_like(projected)
     energy = (y**2).mean(0)
@@ -101,3 +100,19 @@ def _ridge(x: Matrix, y: Matrix, x_test: Matrix) -> Matrix:
         better = gcv < best
         best[better], coefficients[:, better] = gcv[better], shrunk[:, better]
     return (x_test - mean) @ (vectors @ coefficients) + centre
+
+
+def _directions(x: Matrix) -> tuple[Floats, Matrix]:
+    """Eigenvalues, ascending, and eigenvectors (p, r) of the second moments of x (n, p).
+
+    With more columns than rows they come from the rows' products, whose eigenvalues are the same but for zeros.
+    """
+    n, p = x.shape
+    if p <= n:
+        values, vectors = np.linalg.eigh(x.T @ x / n)
+        return np.maximum(values, 0.0), vectors
+    values, left = np.linalg.eigh(x @ x.T / n)
+    kept = values > n * np.finfo(float).eps * values[-1]
+    kept[-1] = True
+    values, left = np.maximum(values[kept], np.finfo(float).tiny), left[:, kept]
+    return values, x.T @ (left / np.sqrt(n * values))

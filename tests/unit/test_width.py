@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.linear_model import Ridge
 
-from bench.metrics import OutOfDomain, ScoreInput, linear_r2, mcc, weak_mcc
+from bench.metrics import OutOfDomain, ScoreInput, linear_r2, mcc, nonlinear, weak_mcc
 from bench.metrics.evaluate import evaluate
 from bench.metrics.width import principal_variables
 
@@ -87,3 +88,16 @@ def test_more_than_3000_codes_are_refused_with_the_number():
     scores = evaluate(ScoreInput(codes, codes, z_train=codes[:, :2], z_test=codes[:, :2]))
     assert scores["mcc"].value is None
     assert "3001" in scores["mcc"].reason
+
+
+@pytest.mark.parametrize("columns", [30, 90])
+def test_the_nonlinear_probe_is_scikit_learns_ridge_whether_codes_are_wide_or_not(columns: int) -> None:
+    rng = np.random.default_rng(5)
+    x, x_test = rng.standard_normal((60, columns)) + 2.0, rng.standard_normal((7, columns))
+    y = np.c_[x[:, :2].sum(1), rng.standard_normal(60)]
+    predicted = nonlinear._ridge(x, y, x_test)
+    top = np.linalg.norm(x - x.mean(0), 2) ** 2
+    plain = [Ridge(alpha=penalty * top).fit(x, y).predict(x_test) for penalty in nonlinear.PENALTIES]
+    for target in range(2):
+        assert min(np.abs(predicted[:, target] - p[:, target]).max() for p in plain) < 1e-10
+    assert np.array_equal(nonlinear._ridge(np.zeros((20, columns)), y[:20], x_test), np.tile(y[:20].mean(0), (7, 1)))
