@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bench.report.holding import where_held
 from bench.report.markdown import score
 from bench.report.paired import mean_interval
-from bench.report.ranking import TITLES, competitors, family_of, metric_on, scores_of, told_apart, with_failures_lowest
+from bench.report.ranking import (
+    TITLES,
+    competitors,
+    family_of,
+    metric_on,
+    promising,
+    scores_of,
+    told_apart,
+    with_failures_lowest,
+)
 from bench.report.rows import Board, headline
 from bench.statistics.families import paired_differences
 from bench.statistics.intervals import Interval, Seeds
@@ -20,12 +28,13 @@ def leads(board: Board) -> list[str]:
     pairs of the board, as the ranks are (docs/statistics.md). Failed cells count as in the ranks: as the lowest score
     of any learner there.
     """
-    held = where_held(board)
-    restricted = len(competitors(held)) < len(competitors(board))
     families = dict.fromkeys(family_of(headline(row, board)) for row in competitors(board))
     sentences = []
     for family in families:
-        promised = _lead(held, family, " among learners whose theorem holds or nearly holds here") if restricted else ""
+        held = promising(board, family)
+        restricted = len(competitors(held)) < len(competitors(board))
+        among = " among learners whose theorem promises it and holds or nearly holds here"
+        promised = _lead(held, family, among) if restricted else ""
         sentences += [promised, _lead(board, family, " among all" if promised else "")]
     return [sentence for sentence in sentences if sentence]
 

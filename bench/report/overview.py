@@ -83,7 +83,7 @@ def _page(
 
 
 def _answer(found: Answer) -> str:
-    lines = sentences(found, {one.name: f"**{text(one.name)}**" for one in (*found.top, *found.fewer)})
+    lines = sentences(found, {one.name: f"**{text(one.name)}**" for one in (*found.top, *found.tied)})
     title = TITLES.get(found.family, found.family)
     header = ["", "learner", f"{title}", "mean rank", *(["among all"] if found.held else [])]
     header += ["CPU s a fit", "datasets", "not converged"]

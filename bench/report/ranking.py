@@ -4,12 +4,13 @@ critical difference of average ranks (Demšar 2006, Journal of Machine Learning 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bench.report.holding import where_held
 from bench.report.markdown import DASH, folded, score, table
 from bench.report.paired import cell_scores, mean_interval
 from bench.report.rows import Board, Row, headline
+from bench.statistics.better import MARGIN
 from bench.statistics.families import paired_differences
 from bench.statistics.intervals import Interval, Seeds, seed_interval, t_interval
 
@@ -25,19 +26,16 @@ TITLES = {
     "consistency.strong": "strong consistency",
     "consistency.weak": "weak consistency",
 }
-ROUNDING = 1e-9
-"""Differences below this are rounding, however constant they are over seeds."""
-
-HOW_TO_READ = """\
+HOW_TO_READ = f"""\
 A learner's rank on a dataset is one more than the number of learners that are better by more than chance: those
 whose paired difference on the same seeds has an interval above zero, corrected for the number of pairs on the board
-(Holm), so that of equally good learners none is told apart on 95 % of boards. Learners that cannot be told apart share
-a rank, and few seeds tell little apart. A failed cell counts as the lowest score that any learner has in that cell;
-learners without a finished cell come last. Reference rows are not ranked. **Bold**: ranked by the score its
-guarantee is about. Mean ranks: ± half-width of a Student t interval, datasets as units; learners that do not apply
-everywhere come below the others, as their mean is over other datasets. First come the ranks among learners whose
-theorem holds, or nearly holds, on the dataset (`python -m bench list --json` has the assumptions and which data meet
-them); then those among all."""
+(Holm), so that of equally good learners none is told apart on 95 % of boards, and is more than {MARGIN}: 0.999 and
+1.000 are one place. Learners that cannot be told apart share a rank, and few seeds tell little apart. A failed cell
+counts as the lowest score that any learner has in that cell; learners without a finished cell come last. Reference
+rows are not ranked. **Bold**: ranked by the score its guarantee is about. Mean ranks: ± half-width of a Student t
+interval, datasets as units; learners that do not apply everywhere come below the others, as their mean is over other
+datasets. First come the ranks among learners whose theorem promises the score and holds, or nearly holds, on the
+dataset (`python -m bench list --json` has the assumptions and which data meet them); then those among all."""
 
 
 def shared_ranks(
@@ -60,8 +58,8 @@ def shared_ranks(
 
 
 def told_apart(difference: Interval) -> bool:
-    """Does the interval exclude 0, by more than rounding?"""
-    return not difference.covers(0.0) and abs(difference.mean) >= ROUNDING
+    """Does the interval exclude 0, and is the difference one that matters?"""
+    return not difference.covers(0.0) and abs(difference.mean) > MARGIN
 
 
 def mean_ranks(ranks: Sequence[Mapping[str, float]]) -> dict[str, Interval]:
@@ -131,11 +129,11 @@ def ranking(boards: Sequence[Board]) -> str:
     boards are named and not ranked. Returns "" where there is nothing to rank.
     """
     families = dict.fromkeys(family_of(headline(row, board)) for board in boards for row in competitors(board))
-    held = [where_held(board) for board in boards]
     parts: list[str] = []
     for family in families:
         title = TITLES.get(family, family)
-        where = _family_block(family, held, f"By {title}, where the learner's theorem holds or nearly holds")
+        held = [promising(board, family) for board in boards]
+        where = _family_block(family, held, f"By {title}, where a theorem promises it and holds or nearly holds")
         everywhere = _family_block(family, boards, f"By {title}, all learners on all datasets")
         parts += where + everywhere
     parts = [HOW_TO_READ, *parts] if parts else []
@@ -210,6 +208,15 @@ def competitors(board: Board) -> list[Row]:
 
 def family_of(metric: str) -> str:
     return FAMILIES.get(metric, metric)
+
+
+def promising(board: Board, family: str) -> Board:
+    """The board with those rows whose theorem promises this score and holds, or nearly holds, there.
+
+    A theorem about linear maps promises no MCC: its learner neither wins nor loses by that.
+    """
+    held = where_held(board)
+    return replace(held, rows=[row for row in held.rows if family_of(headline(row, board)) == family])
 
 
 def metric_on(board: Board, family: str) -> str | None:

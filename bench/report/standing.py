@@ -5,11 +5,10 @@ Everything here follows from the records, and is shown first on every page that 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-from bench.report.holding import where_held
 from bench.report.markdown import score, seconds
 from bench.report.paired import mean_interval
 from bench.report.ranking import (
@@ -19,6 +18,7 @@ from bench.report.ranking import (
     family_of,
     mean_ranks,
     metric_on,
+    promising,
     scores_of,
     shared_ranks,
     with_failures_lowest,
@@ -29,11 +29,14 @@ from bench.statistics.intervals import Interval, t_interval
 SHOWN = 5
 RULE = """\
 By mean rank over the datasets with known latent factors, where learners that cannot be told apart share a rank; the \
-score is the mean over those datasets, ± its 95 % interval with datasets as units. A learner stands here if it \
-applies to at least half of the datasets."""
+score is the mean over those datasets, ± its 95 % interval with datasets as units."""
+RULE_COVERING = "A learner stands here if it applies to at least half of the datasets."
+LEAST = 2
+"""Datasets where a learner's theorem must hold for it to be among the first: on one, any may be."""
 RULE_WHERE_HELD = """\
-Ranks, scores, costs and counts of these rows are over the datasets where the learner's theorem holds or nearly holds; \
-the rank among all learners on all datasets stands beside."""
+Ranks, scores, costs and counts of these rows are over the datasets where the learner's theorem promises this score \
+and holds or nearly holds, two at least: other datasets for other learners, which meet where they overlap. The rank \
+among all learners on all datasets stands beside."""
 
 
 @dataclass
@@ -86,10 +89,9 @@ class Answer:
     """The five rows of the first screen.
 
     family      the score they are compared by, as ``ranking.FAMILIES`` names it
-    top         the first standings, best first
+    top         the first standings, best first: ``SHOWN``, or all that share the first place
     held        are they of cells where the theorem holds or nearly holds? False where no learner has such a cell
-    sharing     how many others have the first's mean rank
-    fewer       those of its mean rank on fewer than half of the datasets, two at least
+    tied        all others of the first's mean rank
     highest     over all cells, whatever theorems say: the learner of the highest mean score
     margin      mean difference of the first to the second over their common boards, datasets as units
     ahead_on    on how many of ``n_common`` boards the first has the higher mean
@@ -107,14 +109,13 @@ class Answer:
     unconverged: int
     failed: int
     silent: int
-    sharing: int = 0
-    fewer: Sequence[Standing] = ()
+    tied: Sequence[Standing] = ()
     held: bool = False
     highest: Standing | None = None
 
     @property
     def rule(self) -> str:
-        return f"{RULE} {RULE_WHERE_HELD}" if self.held else RULE
+        return f"{RULE} {RULE_WHERE_HELD if self.held else RULE_COVERING}"
 
 
 def main_budget(boards: Sequence[Board]) -> str:
@@ -161,18 +162,18 @@ def answer(boards: Sequence[Board]) -> Answer | None:
     over_all = _covering(everyone)
     if not over_all:
         return None
-    where_promised = standings([where_held(board) for board in known], family)
-    promised = _covering(where_promised)
+    promised = _on_their_ground(standings([promising(board, family) for board in known], family))
     overall = {standing.name: standing.rank for standing in everyone}
     top = promised or over_all
     for standing in top:
         standing.overall = overall.get(standing.name)
+    tied = [other for other in top[1:] if _same_rank(top[0], other)]
     margin, ahead, common = _margin(top)
     cells = [record for board in boards for row in competitors(board) for record in row.records]
     cells = [record for record in cells if record["status"] != "skipped"]
     return Answer(
         family=family,
-        top=top[:SHOWN],
+        top=top[: max(SHOWN, 1 + len(tied))],
         margin=margin,
         ahead_on=ahead,
         n_common=common,
@@ -181,12 +182,7 @@ def answer(boards: Sequence[Board]) -> Answer | None:
         unconverged=sum(record["status"] == "ok" and record.get("converged") is False for record in cells),
         failed=sum(record["status"] != "ok" for record in cells),
         silent=sum(record["status"] == "ok" and record.get("converged") is None for record in cells),
-        sharing=sum(_same_rank(top[0], other) for other in top[1:]),
-        fewer=[
-            other
-            for other in (where_promised if promised else everyone)
-            if other not in top and len(other.scores) > 1 and _same_rank(top[0], other)
-        ],
+        tied=tied,
         held=bool(promised),
         highest=max(over_all, key=lambda standing: standing.score.mean if standing.score else float("-inf")),
     )
@@ -194,6 +190,16 @@ def answer(boards: Sequence[Board]) -> Answer | None:
 
 def _same_rank(first: Standing, second: Standing) -> bool:
     return first.rank is not None and second.rank is not None and second.rank.mean <= first.rank.mean
+
+
+def _on_their_ground(standings: Sequence[Standing]) -> list[Standing]:
+    """Those with scores on ``LEAST`` boards, or with any where none has; by rank, number of boards and score alone.
+
+    How large a part of the boards a theorem covers depends on which datasets are there, and is no merit of a learner.
+    """
+    scored = [standing for standing in standings if standing.scores]
+    enough = [standing for standing in scored if len(standing.scores) >= LEAST] or scored
+    return sorted(enough, key=lambda standing: _order(standing)[2:])
 
 
 def _covering(standings: Sequence[Standing]) -> list[Standing]:
@@ -211,24 +217,8 @@ def sentences(found: Answer, quote: Mapping[str, str] | None = None) -> list[str
     def name(standing: Standing) -> str:
         return (quote or {}).get(standing.name, standing.name)
 
-    first = found.top[0]
     title = TITLES.get(found.family, found.family)
-    clear = found.margin is not None and found.margin.low is not None and not found.margin.covers(0.0)
-    first_is = "recovers the latent factors best" if clear or len(found.top) == 1 else "comes first"
-    words = f"{name(first)} {first_is}: {title} {score(first.score)} on the "
-    words += f"{len(first.scores)} of {first.n_boards} datasets "
-    words += "where its theorem holds or nearly holds" if found.held else "that it applies to"
-    if first.rank:
-        others = f"{found.sharing} other{'s' * (found.sharing > 1)}"
-        words += f", mean rank {score(first.rank, digits=1)}" + (f" shared with {others}" if found.sharing else "")
-    words += f", {seconds(first.cost)} CPU s a fit (median)."
-    made = [words]
-    if len(found.top) > 1:
-        made.append(_runner_up(found, name(found.top[1])))
-    if found.fewer:
-        named = ", ".join(f"{name(standing)} ({len(standing.scores)})" for standing in found.fewer)
-        condition = "whose theorem holds" if found.held else "that apply"
-        made.append(f"Of the same mean rank, but {condition} on fewer than half of the datasets: {named}.")
+    made = [_tie(found, title, name)] if found.tied else _lead(found, title, name)
     if found.held and found.highest is not None and found.highest.name not in [s.name for s in found.top]:
         highest = found.highest
         made.append(
@@ -241,6 +231,31 @@ def sentences(found: Answer, quote: Mapping[str, str] | None = None) -> list[str
         + (f", {found.silent} do not say." if found.silent else ".")
     )
     return made
+
+
+def _tie(found: Answer, title: str, name: Callable[[Standing], str]) -> str:
+    """Learners that share the first rank, none of which is said to be first."""
+    first = found.top[0]
+    where = "where their theorems promise it and hold or nearly hold" if found.held else "that they apply to"
+    each = [f"{name(one)} ({len(one.scores)})" for one in (first, *found.tied)]
+    return (
+        f"{len(each)} learners share the first place, mean rank {score(first.rank, digits=1)} by {title} over the "
+        f"datasets {where} (how many of {first.n_boards}): {', '.join(each)}."
+    )
+
+
+def _lead(found: Answer, title: str, name: Callable[[Standing], str]) -> list[str]:
+    """Who is first, with cost and coverage; then the runner-up."""
+    first = found.top[0]
+    clear = found.margin is not None and found.margin.low is not None and not found.margin.covers(0.0)
+    first_is = "recovers the latent factors best" if clear or len(found.top) == 1 else "comes first"
+    words = f"{name(first)} {first_is}: {title} {score(first.score)} on the "
+    words += f"{len(first.scores)} of {first.n_boards} datasets "
+    words += "where its theorem holds or nearly holds" if found.held else "that it applies to"
+    if first.rank:
+        words += f", mean rank {score(first.rank, digits=1)}"
+    words += f", {seconds(first.cost)} CPU s a fit (median)."
+    return [words, *([_runner_up(found, name(found.top[1]))] if len(found.top) > 1 else [])]
 
 
 def _runner_up(found: Answer, name: str) -> str:

@@ -71,28 +71,6 @@ def test_a_learner_on_few_datasets_does_not_win() -> None:
     assert found.top[0].name == "second"
 
 
-def test_equals_of_the_first_on_few_datasets_are_named() -> None:
-    """A fourth and fifth dataset, so that two are fewer than half; a seventh learner ties with the best on two."""
-    names, datasets = (*NAMES, "seventh"), (*DATASETS, "four", "five")
-    found = Registry(
-        learners={name: LearnerInfo(name=name, guarantee="permutation+scaling") for name in names},
-        datasets={name: DatasetInfo(name=name) for name in datasets},
-    )
-    records = [
-        cell(name, dataset, seed, 0.9 - 0.1 * place + 0.001 * seed)
-        for place, name in enumerate(NAMES)
-        for dataset in datasets
-        for seed in range(3)
-    ]
-    records += [cell("seventh", dataset, seed, 0.9 + 0.001 * seed) for dataset in ("one", "two") for seed in range(3)]
-    answered = answer(boards(records, found, {}))
-    assert answered is not None
-    assert [standing.name for standing in answered.fewer] == ["seventh"]
-    assert "Of the same mean rank, but that apply on fewer than half of the datasets: seventh (2)." in sentences(
-        answered
-    )
-
-
 def test_a_failed_cell_counts_as_the_lowest_and_is_counted() -> None:
     records = campaign()
     failed = cell("second", "one", 0, 0.0, status="failed")
@@ -190,4 +168,42 @@ def test_ranks_of_the_answer_are_of_cells_where_theorems_hold() -> None:
     words = sentences(reply)
     assert "on the 3 of 3 datasets where its theorem holds or nearly holds" in words[0]
     assert words[2].startswith("Among all learners on all datasets, whatever their theorems say, best has the highest")
-    assert "theorem holds or nearly holds" in reply.rule
+    assert "theorem promises this score and holds or nearly holds" in reply.rule
+
+
+def test_learners_first_on_datasets_of_their_own_share_the_place_and_linear_ones_do_not_win_by_mcc() -> None:
+    """Learners whose theorems hold on two datasets each, with a rival there, and one that promises linear R² on all."""
+    datasets = ("one", "two", "three", "four", "five")
+    learners = {
+        "left": LearnerInfo(name="left", guarantee="permutation+scaling", assumes=("linear-mixing",)),
+        "right": LearnerInfo(name="right", guarantee="permutation+scaling", assumes=("injective-mixing",)),
+        "flat": LearnerInfo(name="flat", guarantee="linear", assumes=()),
+        "left behind": LearnerInfo(name="left behind", guarantee="permutation+scaling", assumes=("linear-mixing",)),
+        "right behind": LearnerInfo(
+            name="right behind", guarantee="permutation+scaling", assumes=("injective-mixing",)
+        ),
+    }
+    answers = {name: {"linear-mixing": "no", "injective-mixing": "no"} for name in datasets}
+    for name in ("one", "two"):
+        answers[name] = {"linear-mixing": "yes", "injective-mixing": "no"}
+    for name in ("three", "four"):
+        answers[name] = {"linear-mixing": "no", "injective-mixing": "yes"}
+    found = Registry(
+        learners=learners, datasets={name: DatasetInfo(name=name, properties=answers[name]) for name in datasets}
+    )
+    places = {"left": 0.9, "right": 0.8, "flat": 0.95, "left behind": 0.6, "right behind": 0.5}
+    records = [
+        cell(name, dataset, seed, place + 0.001 * seed)
+        for name, place in places.items()
+        for dataset in datasets
+        for seed in range(3)
+    ]
+    reply = answer(boards(records, found, {}))
+    assert reply is not None
+    assert "flat" not in [standing.name for standing in reply.top]
+    assert [standing.name for standing in reply.top] == ["left", "right", "left behind", "right behind"]
+    assert all(len(standing.scores) == 2 for standing in reply.top)
+    assert sentences(reply)[0] == (
+        "2 learners share the first place, mean rank 1.0 ± 0.0 by MCC over the datasets where their theorems promise "
+        "it and hold or nearly hold (how many of 4): left (2), right (2)."
+    )
