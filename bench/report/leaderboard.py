@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.errors import UsageError
 from bench.registry import Registry, discover
-from bench.report import difficulty
+from bench.report import difficulty, gallery_files
 from bench.report.chemistry import galleries
 from bench.report.consistency import consistency_of
 from bench.report.dataset_page import dataset_page
@@ -46,8 +46,10 @@ def write_leaderboard(source: str | Path, to: str | Path | None = None, plugin_f
     target = default_target(source) if to is None else Path(to)
     made = boards(records, found, consistency)
     drawn = pictures(made)
-    if not Path(source).is_file():
-        drawn.galleries.update(galleries(made, Store(source), found))
+    from_file = Path(source).is_file()
+    drawn.galleries.update(
+        gallery_files.stored(Path(source).parent, made) if from_file else galleries(made, Store(source), found)
+    )
     others = _reproduction(Path(source), found) | difficulty.pages(_swept(Path(source), made, found))
     beside = [name for name in OTHERS if name in others or (target / name).exists()]
     pages = markdown_pages(made, records, found, drawn, beside=beside) | others
@@ -58,6 +60,8 @@ def write_leaderboard(source: str | Path, to: str | Path | None = None, plugin_f
         write_text(target / name, content)
     write_records(target / "records.jsonl", [slim(record) for record in records])
     write_json(target / "consistency.json", consistency)
+    if drawn.galleries:
+        write_json(target / gallery_files.NAME, gallery_files.described(drawn.galleries))
     written = [*pages, "records.jsonl", "consistency.json"]
     written += ["records.parquet"] if write_parquet(records, target / "records.parquet") else []
     return [target / name for name in written]
