@@ -19,9 +19,8 @@ from bench.report.rows import Board
 
 NAME = "galleries.json"
 MOST_BYTES = 2**20
-_SHAPES = frozenset(
-    ["svg", "g", "path", "rect", "text", "tspan", "title", "circle", "ellipse", "line", "polygon", "polyline"]
-)
+_SHAPES = {"svg", "g", "path", "rect", "text", "tspan", "title"}
+_SHAPES |= {"circle", "ellipse", "line", "polygon", "polyline"}
 _STEM = re.compile(r"[a-z0-9-]{1,40}")
 _REFUSED = re.compile(r"<!(doctype|entity)|url\s*\(|javascript:|@import|expression\s*\(", re.IGNORECASE)
 
