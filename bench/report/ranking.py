@@ -26,6 +26,9 @@ TITLES = {
     "consistency.strong": "strong consistency",
     "consistency.weak": "weak consistency",
 }
+WIDEST = 10
+"""Datasets side by side: more would not fit GitHub's column."""
+
 HOW_TO_READ = f"""\
 A learner's rank on a dataset is one more than the number of learners that are better by more than chance: those
 whose paired difference on the same seeds has an interval above zero, corrected for the number of pairs on the board
@@ -160,23 +163,27 @@ def _family_block(family: str, boards: Sequence[Board], heading: str) -> list[st
     if not ranked:
         return []
     over = mean_ranks([ranks for _, ranks in ranked])
-    rows = [
-        [
-            f"**{name}**" if name in judged else name,
-            *(str(ranks[name]) if name in ranks else DASH for _, ranks in ranked),
-            score(interval, digits=1),
-            str(interval.n),
+    tables = []
+    for start in range(0, len(ranked), WIDEST):
+        part = ranked[start : start + WIDEST]
+        last = start + WIDEST >= len(ranked)
+        rows = [
+            [
+                f"**{name}**" if name in judged else name,
+                *(str(ranks[name]) if name in ranks else DASH for _, ranks in part),
+                *([score(interval, digits=1), str(interval.n)] if last else []),
+            ]
+            for name, interval in over.items()
         ]
-        for name, interval in over.items()
-    ]
-    # numbers for names: the table stays narrow however many datasets there are
-    header = ["learner", *map(str, range(1, len(ranked) + 1)), "mean rank", "of"]
+        # numbers for names: the table stays narrow
+        header = ["learner", *map(str, range(start + 1, start + 1 + len(part))), *(["mean rank", "of"] if last else [])]
+        tables.append(table(header, rows))
     numbered = ", ".join(
         f"{number} {board.label or board.dataset}" for number, (board, _) in enumerate(ranked, start=1)
     )
     words = f"Critical difference of average ranks: {heading[0].lower()}{heading[1:]}"
     annex = folded(words, _annex(critical_difference(means)))
-    return [f"### {heading}", f"Datasets: {numbered}.", table(header, rows), annex]
+    return [f"### {heading}", f"Datasets: {numbered}.", *tables, annex]
 
 
 def _annex(found: CriticalDifference | None) -> str:

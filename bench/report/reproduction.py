@@ -213,7 +213,7 @@ def _row(
     if quick:  # the setting's words and numbers are about its own size, not about this one
         row = [text(setting.learner), f"{text(_small(setting, records))}<br>{text(setting.metric)}", DASH]
     if not values:
-        failed = next((f"{r['status']}: {r['reason']}" for r in records if r and r["status"] != "ok"), "not run")
+        failed = next((_failure(record) for record in records if record and record["status"] != "ok"), "not run")
         return [text(failed), *row, DASH, DASH]
     judged = "not judged"
     if None in records and not quick:
@@ -222,6 +222,12 @@ def _row(
         judged = verdict(setting, values, complete=len(values) == len(records), others=others)
     span = f"{score(t_interval(values))}<br>{min(values):.3f} to {max(values):.3f}, n={len(values)}"
     return [judged, *row, span, _cpu(setting, records, quick=quick)]
+
+
+def _failure(record: Record) -> str:
+    """Why a cell has no score; of data that are not here the command that gets them, as paths make tables wide."""
+    _, found, command = record["reason"].rpartition("get it with: ")
+    return f"the data are not here: {command}" if found else f"{record['status']}: {record['reason']}"
 
 
 def _cpu(setting: PaperSetting, records: Sequence[Record | None], *, quick: bool) -> str:

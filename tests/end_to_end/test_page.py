@@ -77,7 +77,7 @@ def test_the_answer_is_on_the_first_screen(driver: Any, report: Path) -> None:
     bottom = "return document.querySelector(arguments[0]).getBoundingClientRect().bottom"
     assert driver.execute_script(bottom, "#answer table") < 900
     assert driver.execute_script(bottom, "#answer figure svg") < 900
-    assert len(rows(driver, "#answer table")) == 5
+    assert len(rows(driver, "#answer table")) >= 5  # five, or all that share the first place
     text = driver.find_element("css selector", "#answer").text
     for words in ("MCC", "interval", "CPU s a fit", "datasets", "not converged"):
         assert words in text
