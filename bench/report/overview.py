@@ -121,7 +121,7 @@ def _known_truth(boards: Sequence[Board], pages: Mapping[str, str], most: int) -
     rows = _rows(boards)
     header = ["learner", *(_linked(board, pages) for board in boards)]
     body = []
-    for name, places in rows[:most]:
+    for name, places in _first(rows, most):
         usual = facts.short_title(_usual_metric(places))
         cells = [_cell(places.get(board.label), usual) for board in boards]
         body.append([_name(name, places) + ("" if usual == "MCC" else f" ({usual})"), *cells])
@@ -149,6 +149,19 @@ def _agreement(place: tuple[Row, Board] | None) -> str:
 
 
 Places = dict[str, tuple[Row, Board]]
+FLOORS_AND_CEILINGS = 3
+"""Reference rows that stay in a table that is cut: those on the most datasets."""
+
+
+def _first(rows: Sequence[tuple[str, Places]], most: int) -> list[tuple[str, Places]]:
+    """At most ``most`` of the rows, in their order; without floors and ceilings scores would say little."""
+    if len(rows) <= most:
+        return list(rows)
+    references = [row for row in rows if next(iter(row[1].values()))[0].info.reference]
+    kept = sorted(references, key=lambda row: -sum(place[0].ok != [] for place in row[1].values()))
+    kept = kept[: min(FLOORS_AND_CEILINGS, most // 2)]
+    learners = [row for row in rows if row not in references]
+    return learners[: most - len(kept)] + [row for row in references if row in kept]
 
 
 def _rows(boards: Sequence[Board]) -> list[tuple[str, Places]]:
