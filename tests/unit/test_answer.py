@@ -10,6 +10,8 @@ from bench.api import DatasetInfo, LearnerInfo
 from bench.registry import Registry
 from bench.report.leaderboard import leaderboard
 from bench.report.overview import LONGEST
+from bench.report.overview import _first as overview_first
+from bench.report.overview import _rows as overview_rows
 from bench.report.rows import boards
 from bench.report.standing import answer, sentences
 from tests.unit.test_report import record
@@ -207,3 +209,17 @@ def test_learners_first_on_datasets_of_their_own_share_the_place_and_linear_ones
         "2 learners share the first place, mean rank 1.0 ± 0.0 by MCC over the datasets where their theorems promise "
         "it and hold or nearly hold (how many of 4): left (2), right (2)."
     )
+
+
+def test_floors_and_ceilings_stay_in_a_table_that_is_cut() -> None:
+    references = ["oracle", "raw", "chance", "more"]
+    learners = {name: LearnerInfo(name=name, guarantee="permutation+scaling") for name in NAMES}
+    learners |= {name: LearnerInfo(name=name, reference=True) for name in references}
+    found = Registry(learners=learners, datasets={"one": DatasetInfo(name="one")})
+    records = [cell(name, "one", seed, 0.5 + 0.01 * seed) for name in learners for seed in range(2)]
+    rows = overview_rows(boards(records, found, {}))
+    assert [name for name, _ in overview_first(rows, 100)] == [name for name, _ in rows]
+    kept = [name for name, _ in overview_first(rows, 6)]
+    assert len(kept) == 6
+    assert sum(name in references for name in kept) == 3
+    assert kept == [name for name, _ in rows if name in kept]

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from baselines.supervised.augmented_diet import JITTER, AugmentedDiet, augmented
+from baselines.supervised.diet import Diet
 from bench.toolkit.networks import Streams
 from datasets.images.rendered import load_sprites
 
@@ -41,3 +42,6 @@ def test_codes_are_of_whole_images_and_the_record_says_what_an_instance_was() ->
     assert codes.shape == (300, view.n_latents)
     assert np.isfinite(codes).all()
     assert learner.history_["instances"] == "augmented images"
+    plain = Diet(steps=30, batch_size=64, learning_rate=2e-3)
+    plain.fit(view, seed=0, device="cpu", progress=lambda fraction, text="": None)
+    assert not np.allclose(codes, plain.encode(view.x), atol=1e-3)  # of the same draws but for the views

@@ -167,3 +167,11 @@ def test_scores_of_a_row_keep_failures_and_drop_gaps() -> None:
     assert cell_scores(row, "absent") == {(1, 1): None}
     row.consistency = {"0-1": {"strong": 0.4}, "0-2": {"strong": None, "reason": "rank"}}
     assert cell_scores(row, "consistency.strong") == {("0", "1"): 0.4}
+
+
+def test_a_difference_that_does_not_matter_is_one_place_however_sure_it_is() -> None:
+    def scores(value: float) -> dict:
+        return {(seed, seed): value + 1e-5 * seed for seed in range(5)}
+
+    assert shared_ranks({"a": scores(0.999), "b": scores(0.998)}) == {"a": 1, "b": 1}
+    assert shared_ranks({"a": scores(0.999), "b": scores(0.98)}) == {"a": 1, "b": 2}

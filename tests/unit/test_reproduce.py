@@ -12,7 +12,7 @@ from bench.api import DatasetInfo, LearnerInfo, PaperSetting
 from bench.cli import main
 from bench.errors import UsageError
 from bench.registry import discover, parameters
-from bench.report.reproduction import Trial, markdown, select, settings, trials, verdict
+from bench.report.reproduction import Trial, _failure, markdown, select, settings, trials, verdict
 from bench.statistics.expectations import compared_with
 from tests.unit.test_report import PROVENANCE
 
@@ -136,3 +136,10 @@ def test_cells_that_two_rows_share_are_stored_once(tmp_path: Path, monkeypatch: 
     stored = (tmp_path / "board" / "reproduction.jsonl").read_text(encoding="utf-8").splitlines()
     assert len(stored) == len(set(stored)) == 5
     assert (tmp_path / "board" / "reproduction.md").read_text(encoding="utf-8").count("| TCL data") == 2
+
+
+def test_data_that_are_not_here_are_told_by_the_command_that_gets_them() -> None:
+    reason = "dSprites: no dsprites/x.npz (not in the cache); get it with: python -m bench data fetch dsprites"
+    told = _failure({"status": "skipped", "reason": reason})
+    assert told == "the data are not here: python -m bench data fetch dsprites"
+    assert _failure({"status": "failed", "reason": "too hot"}) == "failed: too hot"
