@@ -35,6 +35,7 @@ REPRESENTATIONS = ("auto", "identity", "network", "rrr")
     by_kind={
         "graph": {"steps": 400, "batch": 1024},
         "image": {"steps": 900, "batch": 128},
+        "sequence": {"steps": 600, "batch": 256},
     },
 )
 @learner(
@@ -56,6 +57,7 @@ REPRESENTATIONS = ("auto", "identity", "network", "rrr")
     by_kind={
         "graph": {"steps": 400, "batch": 1024},
         "image": {"steps": 900, "batch": 128},
+        "sequence": {"steps": 600, "batch": 256},
     },
 )
 @dataclass(kw_only=True)
@@ -96,7 +98,7 @@ class MTLCM:
             # torch is needed by this path only
             from mtlcm.regression_network import MultiTaskRegressionNetwork, settings_for
 
-            own = {"steps": self.steps, "batch": self.batch, "flow_steps": self.flow_steps}
+            own = {"steps": self.steps, "batch": self.batch, "flow_steps": self.flow_steps, "axes": "principal"}
             stage1 = MultiTaskRegressionNetwork(**{**settings_for(view.kind), **own, **(self.network or {})})
             self._encoder = stage1.fit(view, seed=seed, device=device, progress=lambda f, m: progress(0.95 * f, m))
         elif kind == "rrr":

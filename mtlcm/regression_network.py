@@ -52,7 +52,7 @@ _LOOKS_AT_IMAGES = 5  # checkpoints at most: a look encodes all of them, and the
     assumptions="targets are linear in the factors given the task, the heads span R^d, T >= d",
     needs=("targets",),
     effort=("steps",),
-    version=5,
+    version=6,
     budgets={"smoke": {"steps": 40}, "paper": {"steps": 2000}},
     by_kind={
         "graph": {
@@ -64,6 +64,7 @@ _LOOKS_AT_IMAGES = 5  # checkpoints at most: a look encodes all of them, and the
             "loss": "auto",
         },
         "image": {"steps": 900, "batch": 128, "learning_rate": 5e-3, "weight_decay": 1.0, "loss": "auto"},
+        "sequence": {"steps": 600, "batch": 256, "learning_rate": 5e-3, "weight_decay": 1.0},
     },
     accepts=("vector", "image", "sequence", "graph"),
 )
@@ -86,6 +87,9 @@ class MultiTaskRegressionNetwork:
                   digit (QM9's energies), the second on the variance there is to explain. "auto": "squared" where
                   samples have many tasks, whose targets then compete for the codes, else "log"
     encoder       options of the encoder of images, sequences and graphs (``bench.toolkit.encoders``)
+    axes          of the codes, which the model leaves open: "own", the network's, made uncorrelated by the least change
+                  (ZCA-cor; Kessy, Lewin, Strimmer 2018); "principal", those of the codes' covariance, for learners that
+                  turn the codes themselves
 
     flow_steps    steps of ``mtlcm.conditional_flow`` on the codes; 0, the default, for none: it assumes more than
                   stage 1 does, the Gaussian conditional prior of stage 2, so only a learner that assumes that too may
@@ -120,6 +124,7 @@ class MultiTaskRegressionNetwork:
         flow_stride: int = 16,
         loss: Literal["log", "squared", "auto"] = "log",
         encoder: dict[str, Any] | None = None,
+        axes: Literal["own", "principal"] = "own",
     ) -> None:
         self.hidden = hidden
         self.steps = steps
@@ -135,12 +140,15 @@ class MultiTaskRegressionNetwork:
         self.flow_stride = flow_stride
         self.loss = loss
         self.encoder = encoder
+        self.axes = axes
 
     def fit(self, view: TrainView, *, seed: int, device: str, progress: Progress) -> Self:
         if self.heads not in ("closed", "sgd"):
             raise ValueError(f"heads={self.heads!r}: choose 'closed' or 'sgd'")
         if self.loss not in ("log", "squared", "auto"):
             raise ValueError(f"loss={self.loss!r}: choose 'log', 'squared' or 'auto'")
+        if self.axes not in ("own", "principal"):
+            raise ValueError(f"axes={self.axes!r}: choose 'own' or 'principal'")
         check_view(view)
         rng = np.random.default_rng(seed)
         generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
@@ -293,8 +301,11 @@ class MultiTaskRegressionNetwork:
         h = self._raw_codes(x)
         d = h.shape[1]
         self._centre = h.mean(0)
-        e, v = np.linalg.eigh(np.cov(h.T, bias=True).reshape(d, d))
+        spread = np.maximum(h.std(0), 1e-300) if self.axes == "own" else np.ones(d)
+        e, v = np.linalg.eigh(np.cov((h / spread).T, bias=True).reshape(d, d))
         self._scale = v / np.sqrt(np.maximum(e, 1e-12 * max(e[-1], 1e-300)))
+        if self.axes == "own":
+            self._scale = self._scale @ v.T / spread[:, None]
 
     def _of_images(self) -> bool:
         return self._rows is not None and self._rows.kind == "image"

@@ -29,7 +29,11 @@ OBLIQUE_STARTS = 5
     effort=("steps",),
     budgets={"smoke": {"steps": 40, "restarts": 4}, "paper": {"steps": 2000}},
     accepts=("vector", "image", "sequence", "graph"),
-    by_kind={"graph": {"learning_rate": 5e-3}, "image": {"steps": 900, "batch": 128, "learning_rate": 5e-3}},
+    by_kind={
+        "graph": {"learning_rate": 5e-3},
+        "image": {"steps": 900, "batch": 128, "learning_rate": 5e-3},
+        "sequence": {"steps": 600, "batch": 256, "learning_rate": 5e-3},
+    },
 )
 class SparseRotation:
     """Codes (n, r) of mean 0 and variance 1; r is the rank of the network's codes, ``n_latents`` at most.
@@ -67,7 +71,12 @@ class SparseRotation:
 
         if self.restarts < 1:
             raise ValueError(f"restarts={self.restarts!r} must be at least 1")
-        own = {"steps": self.steps, "batch": self.batch, "learning_rate": self.learning_rate}
+        own = {
+            "steps": self.steps,
+            "batch": self.batch,
+            "learning_rate": self.learning_rate,
+            "axes": "principal",
+        }
         network = MultiTaskRegressionNetwork(**{**settings_for(view.kind), **own})
         self.network_ = network.fit(view, seed=seed, device=device, progress=lambda f, m: progress(0.9 * f, m))
         codes = self.network_.encode(view.x)

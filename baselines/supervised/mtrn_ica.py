@@ -22,7 +22,11 @@ from bench.toolkit.training_history import training_of
     effort=("steps",),
     budgets={"smoke": {"steps": 15, "batch": 512}, "paper": {"steps": 1000, "max_iter": 2000}},
     accepts=("vector", "image", "sequence", "graph"),
-    by_kind={"graph": {"steps": 400, "batch": 1024}, "image": {"steps": 900, "batch": 128}},
+    by_kind={
+        "graph": {"steps": 400, "batch": 1024},
+        "image": {"steps": 900, "batch": 128},
+        "sequence": {"steps": 600, "batch": 256},
+    },
 )
 class MTRNICA:
     """Codes (n, r): the network's codes unmixed into sources of unit variance; r is their rank, ``n_latents`` at most.
@@ -41,7 +45,8 @@ class MTRNICA:
     def fit(self, view: TrainView, *, seed: int, device: str, progress: Progress) -> Self:
         from mtlcm.regression_network import MultiTaskRegressionNetwork, settings_for
 
-        network = MultiTaskRegressionNetwork(**{**settings_for(view.kind), "steps": self.steps, "batch": self.batch})
+        own = {"steps": self.steps, "batch": self.batch, "axes": "principal"}
+        network = MultiTaskRegressionNetwork(**{**settings_for(view.kind), **own})
         self.network_ = network.fit(view, seed=seed, device=device, progress=progress)
         codes = self.network_.encode(view.x)
         self.mean_, self.unmixing_, ended = unmix_codes(codes, seed=seed, max_iter=self.max_iter, tol=self.tol)

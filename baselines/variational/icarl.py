@@ -222,7 +222,7 @@ class _frozen:
     effort=("steps",),
     budgets={"smoke": {"steps": 100}, "paper": {"steps": 12000, "batch_size": 256, "decoder_variance": 0.003}},
     accepts=("vector", "image", "sequence"),
-    by_kind={"image": {"steps": 330, "batch_size": 64, "learning_rate": 2e-3}},
+    by_kind={"image": {"steps": 280, "batch_size": 64, "learning_rate": 2e-3}},
 )
 @dataclass(kw_only=True, eq=False)
 class ICARL(VariationalLearner):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
 
 from bench.api import TrainView
 from bench.toolkit.encoders import encode_rows, encoder
-from bench.toolkit.encoders.graph import all_pairs
+from bench.toolkit.encoders.graph import Moments, all_pairs
 from bench.toolkit.inputs import Graphs
 from bench.toolkit.networks import Streams
 from bench.toolkit.rows import prepare
@@ -85,6 +87,21 @@ def test_positions_matter_where_they_are_used(architecture: str) -> None:
     assert x.positions is not None
     larger = Graphs(**{**vars(x), "positions": x.positions * np.float32(1.3)})
     assert np.abs(encode_rows(network, inputs(x)) - encode_rows(network, inputs(larger))).max() > 1e-2
+
+
+def test_moments_are_lengths_of_dipoles() -> None:
+    x = random_graphs(30, 0)
+    rows = prepare(view_of(x))(x)
+    moments = Moments(x.nodes.shape[1], Streams([1], "init"))
+    h = torch.from_numpy(np.asarray(x.nodes, dtype=np.float32))
+    with torch.no_grad():
+        charges, lengths = moments.charges(h[None])[0].numpy(), moments(h, rows)
+        assert x.positions is not None
+        parts = [slice(a, b) for a, b in itertools.pairwise(x.node_offsets)]
+        dipoles = [charges[part].T @ (x.positions[part] - x.positions[part].mean(0)) for part in parts]
+        expected = moments.outer(torch.from_numpy(np.linalg.norm(dipoles, axis=2).astype(np.float32))[None])[0]
+    assert lengths.shape == (30, x.nodes.shape[1])
+    assert torch.allclose(lengths, expected, atol=5e-3)
 
 
 def test_architectures_that_cannot_be_are_named() -> None:

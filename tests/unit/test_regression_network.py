@@ -46,6 +46,28 @@ def loss_arguments(layout: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tenso
     return h, y, None if layout == "complete" else mask
 
 
+@pytest.mark.parametrize("axes", ["own", "principal"])
+def test_codes_have_unit_covariance_along_the_axes_that_are_asked_for(axes: str) -> None:
+    data = view()
+    learner = fit(data, axes=axes)
+    codes, raw = learner.encode(data.x), learner._raw_codes(data.x)
+    assert np.allclose(np.cov(codes.T, bias=True), np.eye(3), atol=1e-6)
+    across = np.corrcoef(codes.T, raw.T)[:3, 3:]
+    if axes == "own":  # each code stays near the network's of the same number, and the map turns nothing
+        assert (np.abs(across).argmax(axis=1) == np.arange(3)).all()
+        assert np.allclose(across, across.T, atol=1e-6)
+        assert (np.diag(across) > 0).all()
+    else:  # projections of the network's codes on eigenvectors of their covariance
+        _, v = np.linalg.eigh(np.cov(raw.T, bias=True))
+        along = np.corrcoef(codes.T, (raw @ v).T)[:3, 3:]
+        assert np.allclose(np.abs(along), np.eye(3), atol=1e-6)
+
+
+def test_axes_of_another_name_are_refused() -> None:
+    with pytest.raises(ValueError, match="axes='pca': choose 'own' or 'principal'"):
+        fit(view(), axes="pca")
+
+
 @pytest.mark.parametrize("layout", ["own", "shared", "complete"])
 @pytest.mark.parametrize("ridge", [0.0, 0.3])
 def test_gradient_of_the_profiled_loss_matches_finite_differences(layout: str, ridge: float) -> None:

@@ -16,7 +16,9 @@ from bench.toolkit.rows import GraphInputs, GraphRows
 
 ARCHITECTURES = ("auto", "edges", "distances", "egnn")
 N_FILTERS = 24
+N_CHARGES = 16  # of ``Moments``
 REACH = 8.0  # Å, or whatever unit positions have: distances beyond it are not told apart
+_ROOT_FLOOR = 1e-6  # squared length
 
 
 class GraphEncoder(nn.Module):
@@ -30,8 +32,9 @@ class GraphEncoder(nn.Module):
 
     The sum of what nodes know after the rounds, in units of an average graph's size, goes through a residual layer and
     a last affine map; a linear map of the flat view is added to it. The layer is there for what is no sum over atoms,
-    such as ratios of numbers of parts, which a molecule's shape is made of. Codes depend on positions through distances
-    alone: they do not change when a graph is moved or turned, nor when its nodes or edges are listed in another order.
+    such as ratios of numbers of parts, which a molecule's shape is made of; with distances ``Moments`` joins the sum.
+    Codes depend on positions through lengths alone: they do not change when a graph is moved or turned, nor when its
+    nodes or edges are listed in another order.
     Raises ValueError for an architecture that needs positions where there are none.
     """
 
@@ -59,6 +62,7 @@ class GraphEncoder(nn.Module):
         self.rounds = nn.ModuleList(
             MessageRound(hidden, inputs.edge_features, N_FILTERS if self.distances else 0, init) for _ in range(layers)
         )
+        self.moments = Moments(hidden, init) if inputs.positions and architecture in ("auto", "distances") else None
         self.readout = Readout(hidden, init) if readout else None
         self.leave = Linear(hidden, width, init)
         self.linear = Linear(inputs.columns, width, init, bias=False) if linear else None
@@ -78,8 +82,35 @@ class GraphEncoder(nn.Module):
         for message_round in self.rounds:
             h = message_round(h, joined, rows.edge_features, pairs, filters)
         per_graph = h.new_zeros(len(rows), h.shape[1]).index_add(0, rows.graph_of_node, h) / self.mean_size
+        if self.moments is not None:
+            per_graph = per_graph + self.moments(h, rows)
         codes: Tensor = self.leave(per_graph[None] if self.readout is None else self.readout(per_graph[None]))
         return codes if self.linear is None else codes + self.linear(rows.counts[None])
+
+
+class Moments(nn.Module):
+    """W |Σ_i q_i (r_i − r̄)|, q the ``N_CHARGES`` charges that an affine map reads off every node: (B, hidden).
+
+    How far charges lie apart, as in a molecule's dipole (Schütt, Unke, Gastegger, ICML 2021), is no sum over nodes of
+    what distances say. Positions are taken from their mean, so that charges need not sum to 0.
+    """
+
+    def __init__(self, hidden: int, init: Streams) -> None:
+        super().__init__()
+        self.charges = Linear(hidden, N_CHARGES, init)
+        self.outer = Linear(N_CHARGES, hidden, init)
+
+    def forward(self, h: Tensor, rows: GraphRows) -> Tensor:
+        assert rows.positions is not None
+        of, n = rows.graph_of_node, len(rows)
+        size = rows.node_offsets.diff().clamp(min=1).to(h.dtype)[:, None]
+        centre = h.new_zeros(n, 3).index_add(0, of, rows.positions) / size
+        arm = rows.positions - centre.index_select(0, of)
+        pulls = self.charges(h[None])[0][:, :, None] * arm[:, None, :]
+        dipoles = h.new_zeros(n, N_CHARGES, 3).index_add(0, of, pulls)
+        lengths = (dipoles.square().sum(2) + _ROOT_FLOOR).sqrt()  # the root has no derivative at 0
+        out: Tensor = self.outer(lengths[None])[0]
+        return out
 
 
 class Readout(nn.Module):
