@@ -19,7 +19,8 @@ from bench.report.theorems import LEGEND
 HOW_TO_READ = """\
 *Judged by*: the score that the learner's guarantee is about. ± is the half-width of the 95 % interval over seeds, \
 which is right where seeds scatter and blind to a learner that fails now and then: see the median and the failures. \
-†: not converged in some cells. *To 0.01*: CPU seconds of the shortest fit within 0.01 of the longest one's score."""
+†: not converged in some cells. Of several trainings of a seed, that \
+with the lowest validation loss counts. *To 0.01*: CPU seconds of the shortest fit within 0.01 of that row's score."""
 
 
 def dataset_page(

@@ -1,7 +1,7 @@
 """Records gathered into the rows of a board: one row a learner (with its parameters), one board a dataset.
 
 A learner that was run at several efforts (multiples of its default training length) is one row: its scores are those
-of each seed's longest training, ``Row.by_effort`` holds the way there.
+of each seed's training with the lowest validation loss, mostly the longest; ``Row.by_effort`` holds the way there.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bench.report.paired import cell_scores, mean_interval
 from bench.report.reproducing import usual_params
 from bench.report.theorems import NO_THEOREM, Theorem, theorem
 from bench.run.store import Record
-from bench.statistics.convergence import judged
+from bench.statistics.convergence import best_loss, judged
 from bench.statistics.intervals import Interval
 
 CRITERION = {"permutation+scaling": "mcc", "block": "block_mcc", "linear": "linear_r2", "none": "mcc"}
@@ -29,7 +29,7 @@ CRITERION = {"permutation+scaling": "mcc", "block": "block_mcc", "linear": "line
 
 @dataclass
 class Row:
-    """All repetitions of one learner with one set of parameters on one board, each at the largest effort it was given.
+    """All repetitions of one learner with one set of parameters on one board, each by the best of its trainings.
 
     theorem     does what the learner's guarantee assumes hold on this dataset?
     effort      the largest training length of these records, as a multiple of the learner's default
@@ -263,19 +263,29 @@ def _row(records: Sequence[Record], found: Registry, consistency: Mapping[str, M
 
 
 def effort_steps(records: Sequence[Record]) -> list[tuple[float, list[Record]]]:
-    """(effort, records) of one learner's row, rising: for every seed its longest training of at most that effort.
+    """(effort, records) of one learner's row, rising: for every seed the best of its trainings of at most that effort.
 
-    A seed that was not trained longer, as it had converged, counts with what it has: otherwise the later points would
-    be of the difficult seeds alone.
+    The best is the longest, but for one whose validation loss is higher than a shorter one's: a learner chooses among
+    its states by that loss, and so it would among its trainings. A seed that was not trained longer, as it had
+    converged, counts with what it has: otherwise the later points would be of the difficult seeds alone.
     """
     steps = []
     for effort in sorted({effort_of(record["spec"]) for record in records}):
-        longest: dict[tuple[int, int], Record] = {}
+        best: dict[tuple[int, int], Record] = {}
         for record in sorted(records, key=lambda record: effort_of(record["spec"])):
-            if effort_of(record["spec"]) <= effort:
-                longest[record["spec"]["repetition"], record["spec"]["data_seed"]] = record
-        steps.append((effort, [longest[seed] for seed in sorted(longest)]))
+            seed = record["spec"]["repetition"], record["spec"]["data_seed"]
+            if effort_of(record["spec"]) <= effort and (seed not in best or not _worse(record, best[seed])):
+                best[seed] = record
+        steps.append((effort, [best[seed] for seed in sorted(best)]))
     return steps
+
+
+def _worse(longer: Record, shorter: Record) -> bool:
+    """Did it end at a higher validation loss? One that failed takes its place: failures stay visible."""
+    if longer["status"] != "ok" or shorter["status"] != "ok":
+        return False
+    before, after = (best_loss(record.get("history") or {}) for record in (shorter, longer))
+    return before is not None and after is not None and after > before
 
 
 def step_key(spec: Mapping[str, Any], effort: float) -> str:

@@ -60,7 +60,7 @@ def from_history(history: Mapping[str, Any] | None) -> Verdict:
 
 def from_doubling(half: Mapping[str, Any], full: Mapping[str, Any]) -> Verdict:
     """Judge a run by one of at most half its length on the same seeds: did doubling the training still pay?"""
-    before, after = _best_loss(half), _best_loss(full)
+    before, after = best_loss(half), best_loss(full)
     curve = _curve(half)
     if before is None or after is None or not curve:
         return Verdict(None, "no validation loss at half the training")
@@ -88,7 +88,8 @@ def judged(records: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The records with ``converged`` and ``converged_reason``, by the longer of two runs where there are two.
 
     A run that converged by its own curve stays so; one that did not, or says nothing, is judged by the longest run of
-    the same cell at half its effort or less.
+    the same cell at half its effort or less; and a run whose loss no run of twice its effort or more could lower has
+    converged, whatever its curve says.
     """
     made = [dict(record) for record in records]
     by_cell: dict[str, list[dict[str, Any]]] = {}
@@ -106,7 +107,21 @@ def judged(records: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
                     doubled = from_doubling(shorter[-1].get("history") or {}, record.get("history") or {})
                     verdict = doubled if doubled.converged is not None else verdict
             record["converged"], record["converged_reason"] = verdict.converged, verdict.reason
+        for number, record in enumerate(runs):
+            if record["converged"] is False and (longer := _no_better(record, runs[number + 1 :])) is not None:
+                record["converged"] = True
+                record["converged_reason"] = f"training {longer:g} times as long did not lower the validation loss"
     return made
+
+
+def _no_better(record: Mapping[str, Any], longer: Sequence[Mapping[str, Any]]) -> float | None:
+    """How many times as long the longest of the longer runs was, where none has a lower loss; None where one has."""
+    effort, loss = record["spec"].get("effort", 1.0), best_loss(record.get("history") or {})
+    far = [run for run in longer if run["spec"].get("effort", 1.0) >= 2 * effort]
+    losses = [best_loss(run.get("history") or {}) for run in longer]
+    if not far or loss is None or any(other is None or other < loss for other in losses):
+        return None
+    return float(far[-1]["spec"].get("effort", 1.0) / effort)
 
 
 def _curve(history: Mapping[str, Any]) -> list[float]:
@@ -114,8 +129,8 @@ def _curve(history: Mapping[str, Any]) -> list[float]:
     return [float(v) for v in values if isinstance(v, int | float) and math.isfinite(v)]
 
 
-def _best_loss(history: Mapping[str, Any]) -> float | None:
-    """The loss of the state that was kept: as stated, else the lowest of the curve."""
+def best_loss(history: Mapping[str, Any]) -> float | None:
+    """The validation loss of the state that was kept: as stated, else the lowest of the curve."""
     loss = history.get("validation_loss")
     if isinstance(loss, int | float) and math.isfinite(loss):
         return float(loss)

@@ -116,3 +116,28 @@ def test_the_board_judges_a_cell_by_its_shorter_run() -> None:
     assert not board.rows[0].unconverged
     (alone,) = boards(records[:1], FOUND, {})
     assert alone.rows[0].unconverged
+
+
+def test_of_two_trainings_the_board_shows_the_one_with_the_lower_validation_loss() -> None:
+    """A longer training that ends worse, by the learner's own loss, is not held against it."""
+    falling, worse = curve([2.0, 1.5, 1.2, 1.1]), curve([2.0, 1.9, 1.8, 1.3])
+    records = [report_record("mtlcm", 0, mcc=value) for value in (0.9, 0.5)]
+    for one, effort, history in zip(records, (1.0, 4.0), (falling, worse), strict=True):
+        one["spec"] = {**one["spec"], "effort": effort}
+        one["history"] = history
+    (board,) = boards(records, FOUND, {})
+    (row,) = board.rows
+    assert row.values("mcc") == [0.9]
+    assert not row.unconverged
+    assert row.records[0]["converged_reason"] == "training 4 times as long did not lower the validation loss"
+    records[1]["history"] = curve([2.0, 1.2, 1.0, 0.9])
+    (board,) = boards(records, FOUND, {})
+    assert board.rows[0].values("mcc") == [0.5], "its loss is lower, whatever its score"
+
+
+def test_a_longer_training_that_failed_stays_visible() -> None:
+    records = [report_record("mtlcm", 0, mcc=0.9) for _ in range(2)]
+    records[1]["spec"] = {**records[1]["spec"], "effort": 4.0}
+    records[1] |= {"status": "diverged", "reason": "the loss left the finite numbers"}
+    (board,) = boards(records, FOUND, {})
+    assert board.rows[0].trouble().startswith("1 diverged of 1")
