@@ -100,7 +100,9 @@ def run_cells(job: Job, learning: Learns | None = None, *, progress: Progress = 
     specs, spec = job.specs, job.specs[0]
     params = scaled(spec.learner_params, job.learner, spec.effort)
     learning = learning or Learning(progress)
-    loading, meter = Meter(spec.device), Meter(spec.device, learning.pid)
+    told_the_truth = "truth" in job.learner.needs and not isinstance(learning, Stored)  # a reference row, made here
+    pid = None if told_the_truth else learning.pid
+    loading, meter = Meter(spec.device), Meter(spec.device, pid)
     common: dict[str, Any] = {}
     machine: dict[str, Any] = {}
 
@@ -127,13 +129,10 @@ def run_cells(job: Job, learning: Learns | None = None, *, progress: Progress = 
             raise BadData(f"{job.dataset.name} declares {job.dataset.kind}s and gave {kind_of(data.train.x)}s")
         common["data"] = json_values(dict(data.info), "the dataset's info")
         progress(0.0, "fitting")
-        if "truth" in job.learner.needs and not isinstance(learning, Stored):
-            pupil: Learns = _Reference(registry.load(job.learner)(**params), data)
-        else:
-            pupil = learning
+        pupil: Learns = _Reference(registry.load(job.learner)(**params), data) if told_the_truth else learning
         work = Work(job.learner, params, [one.model_seed for one in specs], spec.device, threads=job.threads)
         machine.update(pupil.prepare(work, data.train))
-        meter.memory["baseline_mib"] = resident_mib(learning.pid)
+        meter.memory["baseline_mib"] = resident_mib(pid)
         with meter.peak_memory("fit_peak_mib"), meter.phase("fit"):
             told = pupil.fit()
         if isinstance(told.get("device_peak_mib"), float):
@@ -147,7 +146,7 @@ def run_cells(job: Job, learning: Learns | None = None, *, progress: Progress = 
             yield Outcome(one, finished(one, _failure(error), Meter(one.device)))
         return
     for index, one in enumerate(specs):
-        own = Meter(one.device, learning.pid)
+        own = Meter(one.device, pid)
         codes: dict[str, Codes] = {}
         try:
             with own.peak_memory("encode_peak_mib"), own.phase("encode"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import pytest
 from bench.api import Diverged, MissingData, NotApplicable
 from bench.registry import Registry, discover
 from bench.run.cell import job_of, run_cells
+from bench.run.learning import Learning
 from bench.run.outcome import BadCodes, checked_codes, failure, json_values
+from bench.run.references import Oracle
 from bench.run.spec import RunSpec
 
 TOY = Path(__file__).parent.parent / "end_to_end" / "plugins" / "toy.py"
@@ -40,6 +43,28 @@ def test_a_record_has_all_a_reader_needs(found: Registry, tmp_path: Path) -> Non
     assert record["data"] == {"title": "Toy"}
     assert record["provenance"]["threads"] == 1
     json.dumps(record, allow_nan=False)
+
+
+def test_a_reference_row_is_measured_where_it_is_made(found: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its codes are made with the truth, here, and not in the process that waits for a learner."""
+
+    class Elsewhere(Learning):
+        pid = 1 << 22  # no such process: nothing can be read off it
+
+        def prepare(self, work: Any, view: Any) -> Any:
+            raise AssertionError("nobody is asked")
+
+    def slowly(self: Any, data: Any, *, seed: int) -> Any:
+        until = time.process_time() + 0.05
+        while time.process_time() < until:
+            pass
+        return made(self, data, seed=seed)
+
+    made = Oracle.codes
+    monkeypatch.setattr(Oracle, "codes", slowly)
+    (outcome,) = run_cells(job_of([toy_spec("oracle")], found), Elsewhere())
+    assert outcome.record["status"] == "ok"
+    assert outcome.record["phases"]["fit"]["cpu_s"] >= 0.05
 
 
 def test_the_message_of_an_error_is_one_line_and_the_traceback_is_kept(found: Registry) -> None:
