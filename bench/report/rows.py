@@ -34,6 +34,7 @@ class Row:
     theorem     does what the learner's guarantee assumes hold on this dataset?
     effort      the largest training length of these records, as a multiple of the learner's default
     by_effort   a row for every effort, the last with these records (``effort_steps``)
+    trainings   the records of all efforts, whether or not they are the best of their seed
     """
 
     name: str
@@ -43,6 +44,7 @@ class Row:
     theorem: Theorem = NO_THEOREM
     effort: float = 1.0
     by_effort: list[Row] = field(default_factory=list)
+    trainings: list[Record] = field(default_factory=list)
 
     @property
     def ok(self) -> list[Record]:
@@ -50,9 +52,8 @@ class Row:
 
     @property
     def every_record(self) -> list[Record]:
-        """Records of all efforts, each once; the shorter trainings first."""
-        found = {id(record): record for step in self.by_effort or [self] for record in step.records}
-        return sorted(found.values(), key=lambda record: effort_of(record["spec"]))
+        """Records of all efforts, those that another training outdid among them; the shorter trainings first."""
+        return sorted(self.trainings or self.records, key=lambda record: effort_of(record["spec"]))
 
     @property
     def unconverged(self) -> list[Record]:
@@ -259,7 +260,7 @@ def _row(records: Sequence[Record], found: Registry, consistency: Mapping[str, M
         Row(name, found.learners[name], own, consistency.get(step_key(records[0]["spec"], effort), {}), effort=effort)
         for effort, own in effort_steps(records)
     ]
-    return replace(steps[-1], by_effort=steps)
+    return replace(steps[-1], by_effort=steps, trainings=list(records))
 
 
 def effort_steps(records: Sequence[Record]) -> list[tuple[float, list[Record]]]:

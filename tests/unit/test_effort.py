@@ -129,6 +129,7 @@ def test_of_two_trainings_the_board_shows_the_one_with_the_lower_validation_loss
     (row,) = board.rows
     assert row.values("mcc") == [0.9]
     assert not row.unconverged
+    assert [record["spec"]["effort"] for record in row.every_record] == [1.0, 4.0], "the other one stays to be seen"
     assert row.records[0]["converged_reason"] == "training 4 times as long did not lower the validation loss"
     records[1]["history"] = curve([2.0, 1.2, 1.0, 0.9])
     (board,) = boards(records, FOUND, {})
