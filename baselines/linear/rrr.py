@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.api import Progress, TrainView, learner
-from bench.toolkit.reduced_rank import RIDGES, LinearEncoder, fit_view
+from bench.api import NotApplicable, Progress, TrainView, learner
+from bench.toolkit.inputs import flat
+from bench.toolkit.joint_rank import interpolates
+from bench.toolkit.reduced_rank import RIDGES, LinearEncoder, fit_view, reduced_rank_regression, task_ridge
 from mtlcm.causal_model import LinearCausalModel
 from mtlcm.model import samples_are_shared
 from mtlcm.moments import task_moments
+
+LARGER_RIDGES = tuple(float(r) for r in np.logspace(-4, 2, 7))
+_HELD_OUT, _SPLIT_SEED = 0.2, 0x41D6
 
 
 @learner(
@@ -23,14 +29,18 @@ from mtlcm.moments import task_moments
     assumptions="x is linear in the factors, the tasks' coefficients span all of them",
     needs=("targets",),
     reference=True,
+    version=2,
     accepts=("vector", "image", "sequence", "graph"),
 )
 class ReducedRankRegression:
     """Codes (n, n_latents) = W x for standardised x, pooled mean 0 and identity covariance on the training samples.
 
     ridges   candidate strengths, default ``bench.toolkit.reduced_rank.RIDGES``; one is chosen for all tasks by
-             generalised cross-validation on their targets. Binary targets are regressed as numbers.
+             generalised cross-validation on their targets. Where that takes none at all, in tasks that have fewer
+             samples than x has columns and so fit theirs whatever the truth, a fifth of the samples is held out and
+             chooses among ``LARGER_RIDGES``. Binary targets are regressed as numbers.
 
+    After ``fit``, ``history_`` has the strength, "ridge", and how it was "chosen_by".
     Raises NotApplicable where fewer tasks than factors have a target that varies.
     """
 
@@ -39,8 +49,13 @@ class ReducedRankRegression:
 
     def fit(self, view: TrainView, *, seed: int, device: str, progress: Progress) -> Self:
         self.encoder_: LinearEncoder = fit_view(view, ridges=self.ridges or RIDGES)
+        chosen_by = "generalised cross-validation"
+        if self.ridges is None and interpolates(self.encoder_, view.task, view.n_tasks):
+            with suppress(NotApplicable):  # what is left of the tasks may be too little
+                self.encoder_ = fit_view(view, ridges=(held_out_ridge(view),))
+                chosen_by = "held-out samples"
         self.n_parameters_ = self.encoder_.weights.size
-        self.history_: dict[str, Any] = {"ridge": self.encoder_.ridge}
+        self.history_: dict[str, Any] = {"ridge": self.encoder_.ridge, "chosen_by": chosen_by}
         return self
 
     def encode(self, x: Any, aux: Any = None) -> NDArray[np.float64]:
@@ -56,7 +71,7 @@ class ReducedRankRegression:
     assumptions="as rrr; given task and target the factors are independent, with variances that differ between tasks",
     needs=("targets",),
     reference=True,
-    version=2,
+    version=3,
     accepts=("vector", "image", "sequence", "graph"),
 )
 class DiagonalisedReducedRankRegression(ReducedRankRegression):
@@ -77,3 +92,30 @@ class DiagonalisedReducedRankRegression(ReducedRankRegression):
 
     def encode(self, x: Any, aux: Any = None) -> NDArray[np.float64]:
         return self.linear_model_.encode(self.encoder_.encode(x))
+
+
+def held_out_ridge(view: TrainView) -> float:
+    """Of ``LARGER_RIDGES`` the one whose codes tell the targets of held-out samples best; always the same samples.
+
+    Targets are predicted from codes fitted to the other samples, by ridge regressions of each task; errors are squared,
+    in units of the task's variance, so that no task decides by its units. Raises NotApplicable where the other samples
+    are too few.
+    """
+    x = np.asarray(flat(view.x), dtype=np.float64)
+    sample, task, y = np.asarray(view.sample), np.asarray(view.task), np.asarray(view.y, dtype=np.float64)
+    held = (np.random.default_rng(_SPLIT_SEED).random(len(x)) < _HELD_OUT)[sample]
+    s, t, v = sample[~held], task[~held], y[~held]
+    counts = np.maximum(np.bincount(t, minlength=view.n_tasks), 1)
+    mean_y = np.bincount(t, v, minlength=view.n_tasks) / counts
+    variance = np.bincount(t, (v - mean_y[t]) ** 2, minlength=view.n_tasks) / counts
+    judged = held & (variance[task] > 0)
+    errors = []
+    for ridge in LARGER_RIDGES:
+        encoder = reduced_rank_regression(x, s, t, v, n_tasks=view.n_tasks, n_latents=view.n_latents, ridges=(ridge,))
+        codes = encoder.encode(x)
+        heads = task_ridge(codes, s, t, v, n_tasks=view.n_tasks).coefficients
+        mean = np.stack([np.bincount(t, column, minlength=view.n_tasks) for column in codes[s].T], axis=1)
+        at = task[judged]
+        found = mean_y[at] + ((codes[sample[judged]] - (mean / counts[:, None])[at]) * heads[at]).sum(1)
+        errors.append(float(np.mean((y[judged] - found) ** 2 / variance[at])) if judged.any() else 0.0)
+    return LARGER_RIDGES[int(np.argmin(errors))]

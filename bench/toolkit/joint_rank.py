@@ -78,14 +78,15 @@ def own_units(standardise: Standardiser) -> Array:
 
 
 def needed(linear: LinearEncoder, task: Indices, n_tasks: int) -> bool:
-    """Did cross-validation take no ridge at all for ``linear``, in tasks that have fewer samples than x has columns?
-
-    And do the moments of all tasks fit into memory?
-    """
+    """Does ``linear`` interpolate (``interpolates``), and do the moments of all tasks fit into memory?"""
     p = len(linear.standardise.mean)
+    return interpolates(linear, task, n_tasks) and n_tasks * p * p <= _MOST_VALUES
+
+
+def interpolates(linear: LinearEncoder, task: Indices, n_tasks: int) -> bool:
+    """Did cross-validation take no ridge at all for ``linear``, in tasks that have fewer samples than x has columns?"""
     typical = float(np.median(np.bincount(task, minlength=n_tasks)))
-    interpolates = linear.ridge < _NO_RIDGE and typical < int(linear.standardise.varies.sum())
-    return interpolates and n_tasks * p * p <= _MOST_VALUES
+    return linear.ridge < _NO_RIDGE and typical < int(linear.standardise.varies.sum())
 
 
 class _Moments:

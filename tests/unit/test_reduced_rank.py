@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from baselines.linear.rrr import DiagonalisedReducedRankRegression, ReducedRankRegression
+from baselines.linear.rrr import LARGER_RIDGES, DiagonalisedReducedRankRegression, ReducedRankRegression
 from bench.api import NotApplicable, TrainView
 from bench.toolkit.reduced_rank import RIDGES, Standardiser, reduced_rank_regression, task_ridge
 
@@ -161,6 +161,32 @@ def test_learners_are_deterministic_and_refuse_what_they_cannot_take(learner: An
         fit(view(np.where(np.arange(300)[:, None] == 7, np.nan, x), 3, y=np.ones(300)))
     with pytest.raises(NotApplicable, match="varies in 2 directions"):
         fit(view(x[:, [0, 1, 1, 0]], 3))
+
+
+def test_where_tasks_fit_their_samples_whatever_the_truth_held_out_samples_choose_the_ridge() -> None:
+    """70 columns, 60 noisy samples a task: generalised cross-validation takes no ridge."""
+    rng, n = np.random.default_rng(4), 3600
+    z, task = rng.normal(size=(n, 3)), np.arange(n) % 60
+    of_factors = z @ rng.normal(size=(3, 20)) + 0.3 * rng.normal(size=(n, 20))
+    others = rng.normal(size=(n, 8)) @ rng.normal(size=(8, 50)) + 0.3 * rng.normal(size=(n, 50))
+    x = np.hstack([of_factors, others])
+    y = (z * rng.normal(size=(60, 3))[task]).sum(1) + rng.normal(size=n)
+    data = TrainView(x=x, sample=np.arange(n), task=task, y=y, n_tasks=60, n_latents=3)
+
+    def unexplained(**params: Any) -> float:
+        made = ReducedRankRegression(**params).fit(data, seed=0, device="cpu", progress=lambda *_: None)
+        codes = np.column_stack([made.encode(x), np.ones(n)])
+        residual = z - codes @ np.linalg.lstsq(codes, z, rcond=None)[0]
+        chosen.append(made.history_["chosen_by"])
+        return float(np.mean(residual.var(0) / z.var(0)))
+
+    chosen: list[str] = []
+    held_out, smallest = unexplained(), unexplained(ridges=(1e-8,))
+    best = min(unexplained(ridges=(ridge,)) for ridge in LARGER_RIDGES)
+    assert chosen[0] == "held-out samples"
+    assert set(chosen[1:]) == {"generalised cross-validation"}
+    assert held_out < 0.3 * smallest
+    assert held_out < 1.1 * best
 
 
 def test_every_default_ridge_is_positive_and_ascending() -> None:
