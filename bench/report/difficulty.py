@@ -26,7 +26,8 @@ ALL, NONE, PARTLY = "all", "none", "not all run"
 HOW_TO_READ = f"""\
 Datasets that differ in one parameter, from easy to hard; everything else is as usual, or as the heading says. Scores \
 are held-out means over seeds. A learner *works* where the score that it is judged by has come {facts.ENOUGH:.0%} \
-of the way from chance to the ceiling; *works up to* is the last value before the first at which it does not. Lines \
+of the way from chance to the ceiling; *works up to* is the last value before the first at which it does not, with † \
+where that cell had not converged: longer training may carry the learner further. Lines \
 that differ by at most {ALIKE} everywhere share a label; hollow marks: not converged. *Random unmixing*: what MCC \
 gives to the true factors behind a random linear map, which have been found but not told apart."""
 
@@ -139,7 +140,8 @@ def works(row: Row, board: Board) -> bool:
 def works_up_to(knob: Knob, name: str) -> str:
     """The last value before the first at which a learner does not work; its failed cells do not.
 
-    ``PARTLY`` where a value that decides it was not run, or the learner does not apply there.
+    With † where training was cut short at that first one: it says nothing of what the learner can do. ``PARTLY`` where
+    a value that decides it was not run, or the learner does not apply there.
     """
     last = NONE
     for board, value in zip(knob.boards, knob.values, strict=True):
@@ -147,7 +149,7 @@ def works_up_to(knob: Knob, name: str) -> str:
         if row is None:
             return PARTLY
         if not works(row, board):
-            return last
+            return last + facts.marks(row)
         last = value
     return ALL
 

@@ -150,6 +150,13 @@ def test_scores_on_independent_factors_stand_in_where_the_plain_one_flatters() -
     assert works_up_to(found, "mtlcm") == "5"
 
 
+def test_training_that_was_cut_short_says_nothing_of_where_a_learner_stops() -> None:
+    short = board_of({"d": 10}, mtlcm=0.2)
+    short[0]["converged"] = False
+    assert works_up_to(knob("d", board_of({}, mtlcm=0.9), short), "mtlcm") == "5†"
+    assert works_up_to(knob("d", board_of({}, mtlcm=0.9), board_of({"d": 10}, mtlcm=0.2)), "mtlcm") == "5"
+
+
 def test_a_row_that_applies_nowhere_is_left_out() -> None:
     skipped = record("raw", 0, status="skipped")
     skipped["spec"]["dataset_params"] = {"d": 5, "n_tasks": 200, "kind": "a"}
