@@ -76,6 +76,8 @@ def lay_out_table(header: Sequence[str], rows: Sequence[Sequence[str]], columns:
         shrunk[max(may_wrap, key=lambda i: shrunk[i])] -= 1
     # the first column names the row: beside it at least one other must fit
     shrunk[0] = min(shrunk[0], max(TEXT_LEAST, columns // 2))
+    beside = max(1, columns - 2 - shrunk[0])
+    shrunk[1:] = [min(size, beside) for size in shrunk[1:]]
     lines: list[str] = []
     for block in _blocks(shrunk, columns):
         sizes = [min(shrunk[i], columns) for i in block]

@@ -4,7 +4,7 @@ import io
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bench.commands import terminal
@@ -30,6 +30,7 @@ def test_long_cells_are_wrapped_and_no_word_is_lost() -> None:
     assert lines.split()[-len(text.split()) :] == text.split()
 
 
+@example([["a" * 19, "a" * 20, ""]], 40)  # two columns that are each narrow enough, and together one too wide
 @given(st.lists(st.lists(st.text("ab c", max_size=40), min_size=3, max_size=3), max_size=4), st.integers(40, 120))
 def test_no_line_is_wider_than_the_terminal(rows: list[list[str]], columns: int) -> None:
     lines = terminal.lay_out_table(["one", "two", "three"], rows, columns)
