@@ -176,37 +176,23 @@ def _evidence(learner: str, metric: str, reference: str, source: str, *expect: s
 
 
 SETTINGS = (
-    _segments(
-        "ivae",
-        "",
-        _RELEASED_SCORES,
-        _RELEASED_IVAE,
-        "each >= 0.90",
-        "mean >= 0.92",
-        evidence="program",
-        reference_cpu_s=145.0,
-    ),
-    _segments(
-        "ivae",
-        ", 3 layers and 64 rows as released",
-        _RELEASED_SCORES,
-        _RELEASED_IVAE,
-        "each >= 0.90",
-        "mean >= 0.92",
-        evidence="program",
-        reference_cpu_s=145.0,
-        learner_params=_RELEASED,
-    ),
-    _segments(
-        "ivae",
-        ", drawn anew for every seed",
-        _RELEASED_SCORES,
-        _RELEASED_IVAE,
-        "each >= 0.90",
-        "mean >= 0.92",
-        evidence="program",
-        reference_cpu_s=145.0,
-        fixed_data=False,
+    *(
+        _segments(
+            "ivae",
+            title,
+            _RELEASED_SCORES,
+            _RELEASED_IVAE,
+            "each >= 0.90",
+            "mean >= 0.92",
+            evidence="program",
+            reference_cpu_s=145.0,
+            **more,
+        )
+        for title, more in (
+            ("", {}),
+            (", 3 layers and 64 rows as released", {"learner_params": _RELEASED}),
+            (", drawn anew for every seed", {"fixed_data": False}),
+        )
     ),
     _segments("vae", "", "below 0.75", _NO_U, "each <= 0.75"),
     _segments("beta-vae", "", "below 0.75", _NO_U, "each <= 0.75"),
