@@ -29,7 +29,7 @@ REPRESENTATIONS = ("auto", "identity", "network", "rrr")
     "uncorrelated, with variances that change between tasks; samples differ between tasks",
     needs=("targets",),
     effort=("steps",),
-    version=7,
+    version=8,
     budgets={"smoke": {"steps": 40}, "paper": {"steps": 1000, "batch": 4096}},
     accepts=("vector", "image", "sequence", "graph"),
     by_kind={
@@ -41,7 +41,7 @@ REPRESENTATIONS = ("auto", "identity", "network", "rrr")
 @learner(
     "mtlcm-flow",
     assumes=("injective-mixing", "heads-span", "gaussian-given-target"),
-    version=4,
+    version=5,
     guarantee="permutation+scaling",
     paper="this suite's: Chen et al. 2024 with a normalising flow behind stage 1, under stage 2's likelihood",
     summary="mtlcm, its network's codes straightened by a flow where held-out samples and targets vouch for it",

@@ -6,7 +6,8 @@ Representations", TMLR 2024, section 3. Encoder and objective are the paper's; h
 - the encoder contains, beside the network, a linear path that starts at the reduced-rank regression solution;
 - heads and noise variances are solved for in every step (``toolkit.heads``) instead of followed by gradient descent,
   so that a step over whole tasks costs nothing for the heads of other tasks;
-- of the start and all checkpoints, the one with the best loss on held-out targets is kept.
+- of the start and all checkpoints, the one with the best loss on held-out targets is kept; the start, where it is the
+  best, is then fitted to the held-out targets too, its ridge as chosen.
 
 It is one class of functions whatever the data: where the linear start was never improved on, the network is that start,
 and ``history_["warnings"]`` says so.
@@ -40,6 +41,8 @@ from mtlcm.conditional_flow import Flow, fit_flow
 
 _HEAD_RIDGES = tuple(float(r) for r in np.logspace(-7, 1, 9))
 _ENCODE_ROWS = 1 << 15
+_DAMPING = 1.0  # of the whitening of vectors, over the mean variance of their components
+_DECAY, _DECAY_SHARED = 10.0, 3.0
 _LOOKS_AT_IMAGES = 5  # checkpoints at most: a look encodes all of them, and the loss falls below its start at the end
 
 
@@ -52,7 +55,7 @@ _LOOKS_AT_IMAGES = 5  # checkpoints at most: a look encodes all of them, and the
     assumptions="targets are linear in the factors given the task, the heads span R^d, T >= d",
     needs=("targets",),
     effort=("steps",),
-    version=6,
+    version=7,
     budgets={"smoke": {"steps": 40}, "paper": {"steps": 2000}},
     by_kind={
         "graph": {
@@ -75,7 +78,9 @@ class MultiTaskRegressionNetwork:
     steps         optimisation steps, one-cycle learning rate (warm-up, then cosine to 0)
     batch         targets (or, where samples have many tasks, samples) a step
     learning_rate, weight_decay   of AdamW; the decay is decoupled. At higher rates the network loses a factor on some
-                  draws, the sooner the longer it trains, and the held-out loss is the worse for it
+                  draws, the sooner the longer it trains, and the held-out loss is the worse for it. A decay of None
+                  is 10 where every task has samples of its own, which a network soon knows by heart, and 3 where
+                  tasks share them
     heads         "closed": ridge regression inside every step and ½ log residual variance as the loss;
                   "sgd": heads are parameters, the loss is ½ squared error of a sample on its own task
     skip          linear path beside the network, which is where it starts
@@ -102,7 +107,8 @@ class MultiTaskRegressionNetwork:
     Binary targets are regressed as numbers. A tenth of the samples is held out to choose among the checkpoints.
 
     After ``fit``, ``history_`` holds "model" (the same on all data), "chosen" ("network" or "network+flow"),
-    "validation_curve" at the steps "evaluated_at" (step 0 is the start), "steps", "best_step" and "warnings".
+    "validation_curve" at the steps "evaluated_at" (step 0 is the start), "steps", "best_step", "warnings", and
+    "refitted" where the start was kept.
     Raises NotApplicable for data without enough tasks, samples or varying inputs, Diverged where
     the loss leaves the finite numbers.
     """
@@ -114,7 +120,7 @@ class MultiTaskRegressionNetwork:
         steps: int = 800,
         batch: int = 1024,
         learning_rate: float = 2e-3,
-        weight_decay: float = 3.0,
+        weight_decay: float | None = None,
         heads: Literal["closed", "sgd"] = "closed",
         skip: bool = True,
         checkpoints: int = 20,
@@ -158,6 +164,9 @@ class MultiTaskRegressionNetwork:
         self._set_inputs(view, linear, device)
         x = self._inputs(view.x)
         skip = torch.from_numpy(np.linalg.lstsq(self._whiten, linear.weights, rcond=None)[0]).float()
+        self._decay = self.weight_decay
+        if self._decay is None:
+            self._decay = _DECAY_SHARED if targets.shared else _DECAY
         network = self._encoder(x, view.n_latents, skip if self.skip else None, generator).to(device)
         codes = linear.encode(view.x)
         rows, tasks, y = (part.cpu().numpy() for part in targets.train)
@@ -168,6 +177,7 @@ class MultiTaskRegressionNetwork:
         split = self.steps / (self.steps + self.flow_steps)
         keeper = train(network, x, targets, ridge, generator, lambda f, m: progress(split * f, m))
         keeper.restore()
+        kept_start = self.skip and keeper.step == 0
         self.history_ = {
             "model": "network with a linear path" if self.skip else "network",
             "chosen": "network",
@@ -187,6 +197,9 @@ class MultiTaskRegressionNetwork:
         elif self.flow_steps:
             rest: Progress = lambda f, m: progress(split + (1 - split) * f, m)  # noqa: E731
             self._straighten(view.x, targets, ridge, generator, rest)
+        if kept_start and self.flow_ is None:
+            self._refit_start(network, view, linear)
+            self.history_["refitted"] = "the start, to the held-out targets too"
         self.n_parameters_ = sum(p.numel() for module in (network, self.flow_) if module for p in module.parameters())
         self._unit_covariance(view.x)
         return self
@@ -254,12 +267,28 @@ class MultiTaskRegressionNetwork:
             return joint_rank.joint_rank_regression(x, sample, task, y, held, n_tasks=n_tasks, n_latents=d)
         return linear
 
+    def _refit_start(self, network: Encoder | KindEncoder, view: TrainView, linear: LinearEncoder) -> None:
+        """Give a start that nothing improved on the held-out targets too, which have chosen all there was to choose."""
+        x, sample, task, y = flat(view.x), np.asarray(view.sample), np.asarray(view.task), np.asarray(view.y)
+        if isinstance(linear, joint_rank.JointEncoder):
+            refit: LinearEncoder = joint_rank.refitted(linear, x, sample, task, y, n_tasks=view.n_tasks)
+        else:
+            refit = reduced_rank_regression(
+                x, sample, task, y, n_tasks=view.n_tasks, n_latents=view.n_latents, ridges=(linear.ridge,)
+            )
+        skip = np.linalg.lstsq(self._whiten, refit.weights, rcond=None)[0]
+        assert network.skip is not None
+        with torch.no_grad():
+            network.skip.copy_(torch.from_numpy(skip))
+
     def _set_inputs(self, view: TrainView, linear: LinearEncoder, device: str) -> None:
-        """Input map of the network: standardised, with skip also whitened.
+        """Input map of the network: standardised, with skip also whitened, more or less.
 
         Nonlinear mixing of few factors shows in the small principal components, which a network on standardised
-        inputs would learn last. Components below the ridge of the linear solution were of no use to it; they are
-        damped, not amplified.
+        inputs would learn last. But most of the small ones say nothing, and brought to the size of the others they let
+        a network of vectors tell every sample from every other and learn the targets by heart: of vectors, components
+        that vary less than the average one stay small. Of other kinds this is the input of the linear path alone;
+        there, components below the ridge of the linear solution are damped.
         """
         self._device = device
         self._rows = None if view.kind == "vector" else prepare(view)
@@ -271,7 +300,7 @@ class MultiTaskRegressionNetwork:
         e, v = np.linalg.eigh(xs.T @ xs / len(xs))
         kept = e > 1e-10 * e[-1]
         e, v = e[kept], v[:, kept]
-        damping = 0.1 * linear.ridge
+        damping = _DAMPING * e.mean() if self._rows is None else 0.1 * linear.ridge
         self._whiten = v / np.sqrt((e + damping) * np.mean(e / (e + damping)))
 
     def _encoder(
@@ -323,7 +352,7 @@ class MultiTaskRegressionNetwork:
         matrices = [p for name, p in network.named_parameters() if "bias" not in name]
         vectors = [p for name, p in network.named_parameters() if "bias" in name]
         optimiser = torch.optim.AdamW(
-            [{"params": matrices, "weight_decay": self.weight_decay}, {"params": vectors, "weight_decay": 0.0}],
+            [{"params": matrices, "weight_decay": self._decay}, {"params": vectors, "weight_decay": 0.0}],
             lr=self.learning_rate,
             betas=(0.9, 0.99),
         )

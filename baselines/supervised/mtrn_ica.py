@@ -18,7 +18,7 @@ from bench.toolkit.training_history import training_of
     guarantee="permutation+scaling",
     assumptions="heads span R^d, T >= d; latents are independent, at most one of them Gaussian",
     needs=("targets",),
-    version=5,
+    version=6,
     effort=("steps",),
     budgets={"smoke": {"steps": 15, "batch": 512}, "paper": {"steps": 1000, "max_iter": 2000}},
     accepts=("vector", "image", "sequence", "graph"),
@@ -36,7 +36,7 @@ class MTRNICA:
     max_iter, tol   limits of FastICA's iteration; whether it converged is in ``history_``
     """
 
-    def __init__(self, *, steps: int = 200, batch: int = 4096, max_iter: int = 500, tol: float = 1e-4) -> None:
+    def __init__(self, *, steps: int = 800, batch: int = 1024, max_iter: int = 500, tol: float = 1e-4) -> None:
         self.steps = steps
         self.batch = batch
         self.max_iter = max_iter
