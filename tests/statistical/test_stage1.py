@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import numpy as np
 import pytest
 
 from baselines.linear.rrr import DiagonalisedReducedRankRegression, ReducedRankRegression
@@ -46,13 +47,11 @@ def test_network_is_closer_to_linear_than_rrr(layers: int, margin: float) -> Non
     assert 1 - scores["mtrn"] < (1 - margin) * (1 - scores["rrr"])
 
 
-@pytest.mark.parametrize(("layers", "at_least"), [(1, 0.995), (3, 0.93)])
+@pytest.mark.parametrize(("layers", "at_least"), [(1, 0.997), (3, 0.965)])
 def test_flow_codes_and_causal_model_recover_the_factors(layers: int, at_least: float) -> None:
-    # Three layers: 0.94 to 0.97 by learning rate and threads since the flow stands behind the network alone; 0.955 was
-    # asked of the flow that could also choose the linear codes.
     data = nonlinear_causal(seed=1, n_mixing_layers=layers)
     view, truth = data.train, data.eval
-    train, test, cpu = codes_of(MultiTaskRegressionNetwork(flow_steps=600, learning_rate=5e-3), data)
+    train, test, cpu = codes_of(MultiTaskRegressionNetwork(flow_steps=600), data)
     model = LinearCausalModel().fit(task_moments(train, view.sample, view.task, view.y, view.n_tasks))
     score = mcc(truth.z_train, model.encode(train), truth.z_test, model.encode(test))
     floor_train, floor_test, _ = codes_of(DiagonalisedReducedRankRegression(), data)
@@ -69,4 +68,19 @@ def test_the_papers_two_stages_reach_099_without_a_flow(seed: int) -> None:
     score = mcc(data.eval.z_train, train, data.eval.z_test, test)
     print(f"mtlcm, data seed {seed}: held-out pooled MCC {score:.4f}, {cpu:.1f} CPU s")
     assert learner.history_["chosen"] == "network"
-    assert score >= 0.99
+    assert score >= 0.993
+
+
+@pytest.mark.parametrize("layers", [1, pytest.param(2, marks=pytest.mark.slow), 3])
+def test_ten_factors_are_told_at_least_as_well_as_by_the_best_linear_map_of_x(layers: int) -> None:
+    """The map that is fitted with the truth in hand; at one hidden layer, where it is nearly right, as well as it."""
+    data = nonlinear_causal(seed=0, n_mixing_layers=layers)
+    train, test, cpu = codes_of(MTLCM(), data)
+    z, x = data.eval.z_train, np.column_stack([data.train.x, np.ones(len(data.train.x))])
+    best = np.linalg.lstsq(x, z, rcond=None)[0]
+    linear = x @ best, np.column_stack([data.eval.x_test, np.ones(len(data.eval.x_test))]) @ best
+    score, line = mcc(z, train, data.eval.z_test, test), mcc(z, linear[0], data.eval.z_test, linear[1])
+    print(
+        f"mtlcm, {layers} mixing layers: held-out pooled MCC {score:.4f}, best linear map {line:.4f}, {cpu:.1f} CPU s"
+    )
+    assert score >= line - (0.002 if layers == 1 else 0.0)

@@ -10,6 +10,7 @@ import torch
 
 from bench.api import NotApplicable, TrainView
 from bench.toolkit.heads import own_heads, profiled_loss, shared_heads
+from bench.toolkit.reduced_rank import reduced_rank_regression
 from bench.toolkit.task_batches import Targets
 from mtlcm.regression_network import MultiTaskRegressionNetwork, settings_for
 
@@ -165,10 +166,48 @@ def test_a_network_that_only_gets_worse_is_its_start_and_says_so() -> None:
     learner = fit(data, learning_rate=3.0, weight_decay=0.0, steps=4)
     assert learner.history_["best_step"] == 0
     assert "no step improved" in learner.history_["warnings"][0]
+    assert "held-out targets too" in learner.history_["refitted"]
     codes = np.column_stack([learner.encode(data.x), np.ones(len(data.x))])
     inputs = np.column_stack([data.x, np.ones(len(data.x))])
     linear = inputs @ np.linalg.lstsq(inputs, codes, rcond=None)[0]
     np.testing.assert_allclose(codes, linear, atol=1e-4)
+
+
+def test_a_start_that_is_kept_is_the_linear_regression_of_all_targets() -> None:
+    data = view(curved=0.0)
+    kept = fit(data, learning_rate=3.0, weight_decay=0.0, steps=4)
+    ridge = kept.history_["ridge"]
+    whole = reduced_rank_regression(
+        data.x, data.sample, data.task, data.y, n_tasks=data.n_tasks, n_latents=3, ridges=(ridge,)
+    ).encode(data.x)
+    codes = kept.encode(data.x)
+    turned = whole @ np.linalg.lstsq(whole, codes, rcond=None)[0]
+    np.testing.assert_allclose(codes, turned, atol=1e-3)
+
+
+@pytest.mark.parametrize(("pattern", "decay"), [("own", 10.0), ("dense", 3.0)])
+def test_decay_is_stronger_where_tasks_have_samples_of_their_own(pattern: str, decay: float) -> None:
+    curves = [fit(view(pattern), weight_decay=w).history_["validation_curve"] for w in (None, decay, 1.0)]
+    assert curves[0] == curves[1] != curves[2]
+
+
+def test_small_components_of_vectors_stay_small() -> None:
+    rng = np.random.default_rng(0)
+    data = view()
+    noise = 1e-3 * rng.normal(size=(len(data.x), 5))
+    learner = fit(
+        TrainView(
+            np.hstack([data.x, data.x + noise]).astype(np.float32),
+            data.sample,
+            data.task,
+            data.y,
+            n_tasks=12,
+            n_latents=3,
+        )
+    )
+    deviations = np.sort(learner._flat_inputs(np.hstack([data.x, data.x + noise])).std(0).numpy())
+    assert deviations[0] < 0.01
+    assert deviations[-1] > 1.0
 
 
 def test_unusable_tasks_are_left_out_and_impossible_data_is_refused() -> None:
