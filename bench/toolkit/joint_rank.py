@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
-from bench.toolkit.reduced_rank import Array, LinearEncoder, Standardiser, reduced_rank_regression
+from bench.toolkit.reduced_rank import Array, LinearEncoder, Standardiser, reduced_rank_regression, unit_covariance
 
 RIDGES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 _START_RIDGE = 0.1
@@ -160,8 +160,8 @@ def _alternate(covariance: Array, moments: _Moments, weights: Array, ridge: floa
         gram = gram.astype(np.float64)
         gram[np.diag_indices(d * p)] += ridge * float((weight * moments.n * np.square(heads).sum(1)).sum()) / d
         cross = ((weight[:, None] * heads).T @ moments.xy).reshape(d * p)
-        solved = cho_solve(cho_factor(gram, overwrite_a=True, check_finite=False), cross, check_finite=False)
-        weights = _unit_covariance(covariance, solved.reshape(d, p).T)
+        solved = _solved(gram, cross).reshape(d, p).T
+        weights = unit_covariance(solved, solved.T @ covariance @ solved)
         before = weight
         heads, weight = _heads(moments, weights)
         if _gain(before, weight, moments.n) < _STANDS_STILL:
@@ -175,10 +175,12 @@ def _gain(before: Array, after: Array, n: Array) -> float:
     return 0.5 * float((n[seen] * np.log(after[seen] / before[seen])).sum() / max(n[seen].sum(), 1.0))
 
 
-def _unit_covariance(covariance: Array, weights: Array) -> Array:
-    """Rescale ``weights`` (p, d) so that codes of inputs with this covariance (p, p) have identity covariance."""
-    e, v = np.linalg.eigh(weights.T @ covariance @ weights)
-    return np.asarray(weights @ v / np.sqrt(np.maximum(e, 1e-300)))
+def _solved(gram: NDArray[Any], cross: NDArray[Any]) -> Array:
+    """gram⁻¹ cross; sums in float32 can leave a gram of collinear columns a little short of positive definite."""
+    try:
+        return np.asarray(cho_solve(cho_factor(gram, check_finite=False), cross, check_finite=False))
+    except np.linalg.LinAlgError:
+        return np.asarray(np.linalg.solve(gram, cross))
 
 
 def _heads(moments: _Moments, weights: Array) -> tuple[Array, Array]:

@@ -185,7 +185,8 @@ def reduced_rank_regression(
     _, singular_values, rows = np.linalg.svd(stacked, full_matrices=False)
     kept = e > 1e-10 * e[-1]
     weights = (v[:, kept] / root[kept]) @ rows[:n_latents, kept].T
-    return LinearEncoder(standardise, unit_covariance(xs, weights), singular_values, ridge.ridge)
+    covariance = weights.T @ (xs.T @ (xs @ weights)) / len(xs)
+    return LinearEncoder(standardise, unit_covariance(weights, covariance), singular_values, ridge.ridge)
 
 
 def fit_view(view: TrainView, *, ridges: tuple[float, ...] = RIDGES) -> LinearEncoder:
@@ -212,10 +213,10 @@ def check_view(view: TrainView) -> None:
         raise NotApplicable("y is not finite: leave missing targets out of the long format")
 
 
-def unit_covariance(xs: Array, weights: Array) -> Array:
-    """Rescale the codes xs @ weights to identity pooled covariance by their eigenbasis; keeps the span."""
-    cov = weights.T @ (xs.T @ (xs @ weights)) / len(xs)
-    e, v = np.linalg.eigh(cov)
+def unit_covariance(weights: Array, covariance: Array) -> Array:
+    """Rescale ``weights`` (p, d), whose codes have this covariance (d, d), to identity covariance by its eigenbasis;
+    keeps the span."""
+    e, v = np.linalg.eigh(covariance)
     return np.asarray(weights @ v / np.sqrt(np.maximum(e, 1e-300)))
 
 

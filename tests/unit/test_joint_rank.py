@@ -53,6 +53,12 @@ def test_the_held_out_targets_are_of_use_once_they_have_chosen() -> None:
     assert after < 0.8 * before
 
 
+def test_a_gram_that_rounding_left_short_of_positive_definite_is_solved_all_the_same() -> None:
+    turn = np.linalg.qr(np.random.default_rng(0).normal(size=(4, 4)))[0]
+    gram = turn @ np.diag([1.0, 0.5, 0.1, -1e-6]) @ turn.T
+    np.testing.assert_allclose(gram @ joint_rank._solved(gram, np.ones(4)), np.ones(4), atol=1e-6)
+
+
 def test_it_is_asked_for_only_where_no_ridge_was_chosen_and_samples_are_few() -> None:
     x, sample, task, y, _, _ = few_samples_a_task(1)
     interpolating = reduced_rank_regression(x, sample, task, y, n_tasks=60, n_latents=3, ridges=(1e-8,))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -174,15 +175,18 @@ def test_a_network_that_only_gets_worse_is_its_start_and_says_so() -> None:
 
 
 def test_a_start_that_is_kept_is_the_linear_regression_of_all_targets() -> None:
+    rng = np.random.default_rng(0)
     data = view(curved=0.0)
+    x = np.hstack([data.x, rng.normal(size=(len(data.x), 5))]).astype(np.float32)  # columns that say nothing, to err in
+    data = replace(data, x=x, y=data.y + 3 * rng.normal(size=len(data.y)))
     kept = fit(data, learning_rate=3.0, weight_decay=0.0, steps=4)
-    ridge = kept.history_["ridge"]
+    assert kept.history_["best_step"] == 0
     whole = reduced_rank_regression(
-        data.x, data.sample, data.task, data.y, n_tasks=data.n_tasks, n_latents=3, ridges=(ridge,)
+        data.x, data.sample, data.task, data.y, n_tasks=data.n_tasks, n_latents=3, ridges=(kept.history_["ridge"],)
     ).encode(data.x)
     codes = kept.encode(data.x)
     turned = whole @ np.linalg.lstsq(whole, codes, rcond=None)[0]
-    np.testing.assert_allclose(codes, turned, atol=1e-3)
+    np.testing.assert_allclose(codes, turned, atol=1e-5)
 
 
 @pytest.mark.parametrize(("pattern", "decay"), [("own", 10.0), ("dense", 3.0)])
