@@ -40,7 +40,7 @@ class _PairNetwork(VariationalNetwork):
             z = m + torch.exp(0.5 * s) * batch.noise.normal(*m.shape[1:])
             nll = self.reconstruction(self.dense(batch[name]), z, self.log_noise(batch.fraction))
             divergence = self.prior.divergence(batch.rows, m, s, variance)
-            losses.append(nll.mean(dim=-1) + self.beta * divergence.mean(dim=-1))
+            losses.append(nll + self.beta * divergence)
         return 0.5 * (losses[0] + losses[1])
 
 

@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from baselines.variational import fused_bound
 from bench.api import Progress, TrainView
 from bench.toolkit.auxiliary import Auxiliary
 from bench.toolkit.encoders import decoder, encoder
@@ -63,18 +64,23 @@ class Posterior(nn.Module):
             self.aux = Linear(aux.n_features, widths[1], init, bias=False, gain=0.0)
 
     def forward(self, rows: Any) -> tuple[Tensor, Tensor, Tensor | None]:
-        x, d = rows["x"] if self.encoder is None else self.encoder(rows["x"]), self.d
-        out = self.network(x, None if self.aux is None else self.aux(rows["aux"]))
+        out, d = self.parameters_at(rows), self.d
         lower = out[..., 2 * d :].unflatten(-1, (d, d)).tril(-1) if self.full_covariance else None
         return out[..., :d], out[..., d : 2 * d].clamp(*_LOG_VARIANCE), lower
+
+    def parameters_at(self, rows: Any) -> Tensor:
+        """Mean, log variance before it is clamped, and all of N, side by side (E, B, 2d or 2d + d²)."""
+        x = rows["x"] if self.encoder is None else self.encoder(rows["x"])
+        out: Tensor = self.network(x, None if self.aux is None else self.aux(rows["aux"]))
+        return out
 
 
 class StandardPrior(nn.Module):
     """p(z) = N(0, I): a VAE without auxiliary variable."""
 
     def divergence(self, rows: Any, mean: Tensor, log_s: Tensor, variance: Tensor) -> Tensor:
-        """KL(q ‖ p) of each row (E, B); ``log_s`` = log s², ``variance`` the diagonal of L Lᵀ."""
-        return 0.5 * (variance + mean.square() - 1 - log_s).sum(dim=-1)
+        """KL(q ‖ p) (E,), averaged over rows; ``log_s`` = log s², ``variance`` the diagonal of L Lᵀ."""
+        return fused_bound.divergence(mean, log_s, variance)
 
 
 class VariationalNetwork(nn.Module):
@@ -113,32 +119,23 @@ class VariationalNetwork(nn.Module):
         return torch.full((1, 1), self.end + left * (self.start - self.end))
 
     def reconstruction(self, x: Tensor, z: Tensor, log_noise: Tensor) -> Tensor:
-        """−log p(x | z) (E, B), summed over the columns of x."""
-        squared = (self.decoder(z) - x).square().sum(dim=-1)
-        log_noise = log_noise.to(x.device)
-        return 0.5 * (squared * torch.exp(-log_noise) + x.shape[-1] * (log_noise + math.log(2 * math.pi)))
+        """−log p(x | z) (E,), summed over the columns of x (E, B, p), averaged over draws z (E, k B, d): k a row."""
+        return fused_bound.reconstruction(self.decoder(z), x, log_noise.to(x.device))
 
     def sample(self, rows: Any, noise: Streams) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Posterior mean, log s², variance (E, B, d), and draws z (E, 2B, d) in antithetic pairs m ± L ε.
 
         The pairs cancel the part of the gradient's noise that is odd in ε, all of it where the decoder is linear.
         """
-        mean, log_s, lower = self.posterior(rows)
-        epsilon = noise.normal(*mean.shape[1:])
-        variance = torch.exp(log_s)
-        if lower is not None:
-            variance = variance * (1 + lower.square().sum(dim=-1))
-            epsilon = epsilon + (lower * epsilon[..., None, :]).sum(dim=-1)
-        offset = torch.exp(0.5 * log_s) * epsilon
-        return mean, log_s, variance, torch.cat([mean + offset, mean - offset], dim=1)
+        out = self.posterior.parameters_at(rows)
+        return fused_bound.draws(out, noise.normal(out.shape[1], self.posterior.d), _LOG_VARIANCE)
 
     def loss(self, batch: Batch) -> Tensor:
         """Negative evidence lower bound (E,): mean over samples of Σ_columns −log p(x | z) + β Σ_latents KL."""
         mean, log_s, variance, z = self.sample(batch.rows, batch.noise)
-        x = self.dense(batch["x"])
-        nll = self.reconstruction(torch.cat([x, x], dim=1), z, self.log_noise(batch.fraction))
-        divergence = self.prior.divergence(batch.rows, mean, log_s, variance)
-        return nll.mean(dim=-1) + self.beta * divergence.mean(dim=-1)
+        nll = self.reconstruction(self.dense(batch["x"]), z, self.log_noise(batch.fraction))
+        divergence: Tensor = self.prior.divergence(batch.rows, mean, log_s, variance)
+        return nll + self.beta * divergence
 
     def bound(self, batch: Batch) -> Tensor:
         """The loss that judges held-out rows (E,)."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor, nn
 
+from baselines.variational import fused_bound
 from baselines.variational.base import Posterior, VariationalLearner, VariationalNetwork
 from bench.api import learner
 from bench.toolkit.training import Batch, TrainingOptions
@@ -22,27 +21,10 @@ class _TotalCorrelationNetwork(VariationalNetwork):
 
     def loss(self, batch: Batch) -> Tensor:
         mean, log_s, variance, z = self.sample(batch.rows, batch.noise)
-        x = self.dense(batch["x"])
-        nll = self.reconstruction(torch.cat([x, x], dim=1), z, self.log_noise(batch.fraction))
-        divergence = self.prior.divergence(batch.rows, mean, log_s, variance)
-        dependence = total_correlation(z[:, : mean.shape[1]], mean, log_s, self.n_samples)
-        return nll.mean(dim=-1) + divergence.mean(dim=-1) + self.weight * dependence
-
-
-def total_correlation(z: Tensor, mean: Tensor, log_s: Tensor, n_samples: int) -> Tensor:
-    """KL(q(z) ‖ Π_j q(z_j)) (E,), q(z) estimated from a minibatch with its importance weights.
-
-    z, mean, log_s (E, B, d): draw i, and mean and log variance of the posteriors of which it is one.
-    The weights are those of minibatch stratified sampling: z_i's own posterior 1 / n, the others (n − 1) / n (B − 1).
-    """
-    rows = z.shape[1]
-    squared = (z[:, :, None] - mean[:, None]).square() * torch.exp(-log_s[:, None])
-    log_density = -0.5 * (squared + log_s[:, None] + math.log(2 * math.pi))  # (E, i, j, d)
-    log_weight = z.new_full((rows, rows), math.log((n_samples - 1) / (n_samples * max(rows - 1, 1))))
-    log_weight.fill_diagonal_(-math.log(n_samples))
-    joint = torch.logsumexp(log_density.sum(dim=-1) + log_weight, dim=2)
-    marginals = torch.logsumexp(log_density + log_weight[..., None], dim=2).sum(dim=-1)
-    return (joint - marginals).mean(dim=1)
+        nll = self.reconstruction(self.dense(batch["x"]), z, self.log_noise(batch.fraction))
+        divergence: Tensor = self.prior.divergence(batch.rows, mean, log_s, variance)
+        dependence = fused_bound.total_correlation(z[:, : mean.shape[1]], mean, log_s, self.n_samples)
+        return nll + divergence + self.weight * dependence
 
 
 @learner(

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from baselines.variational import fused_bound
 from baselines.variational.base import Posterior, VariationalLearner, VariationalNetwork
 from bench.api import Progress, TrainView, learner
 from bench.toolkit.auxiliary import Auxiliary, dense_targets
@@ -67,10 +68,10 @@ class ExponentialFamily(nn.Module):
         return precision * location, precision, weight
 
     def divergence(self, rows: Any, mean: Tensor, log_s: Tensor, variance: Tensor) -> Tensor:
-        """KL(q ‖ p) (E, B) of the part that does not join the codes: z_j | u ~ N(λ_j / P_j, 1 / P_j), P = exp ℓ(u)."""
+        """KL(q ‖ p) (E,), averaged over rows, of the part that does not join the codes: z_j | u ~ N(λ_j / P_j, 1 / P_j)
+        with P = exp ℓ(u)."""
         linear, precision, _ = self.parameters_at(rows)
-        scaled = precision * (variance + (mean - linear / precision).square())
-        return 0.5 * (scaled - torch.log(precision) - log_s - 1).sum(dim=-1)
+        return fused_bound.divergence(mean, log_s, variance, linear / precision, -torch.log(precision))
 
     def log_density(self, rows: Any, z: Tensor, quadratic: float = 1.0, network: float = 1.0) -> Tensor:
         """log p(z | u) + log Z(u), (E, B); ``quadratic`` and ``network`` weigh the two terms that join the codes."""
@@ -155,26 +156,24 @@ class NonFactorisedNetwork(VariationalNetwork):
             return super().loss(batch)
         weights = [min(max((batch.fraction - release) / self.ramp, 0.0), 1.0) for release in self.releases]
         _, log_s, _, z = self.sample(batch.rows, batch.noise)
-        x = self.dense(batch["x"])
         rows = {name: torch.cat([t, t], dim=1) for name, t in batch.rows.items() if name != "x"}
-        nll = self.reconstruction(torch.cat([x, x], dim=1), z, self.log_noise(batch.fraction))
+        nll = self.reconstruction(self.dense(batch["x"]), z, self.log_noise(batch.fraction))
         with _frozen(self.prior):
             log_p = self.prior.log_density(rows, z, *weights)
         divergence = -log_p.mean(dim=-1) - 0.5 * log_s.sum(dim=-1).mean(dim=-1)
         matching = self.prior.score_matching(rows, z.detach(), *weights).mean(dim=-1)
-        return nll.mean(dim=-1) + self.beta * divergence + matching
+        return nll + self.beta * divergence + matching
 
     def bound(self, batch: Batch) -> Tensor:
         """Negative evidence lower bound (E,), with the estimated normaliser where there is no other."""
         if not self.joined:
             return super().bound(batch)
         _, log_s, _, z = self.sample(batch.rows, batch.noise)
-        x = self.dense(batch["x"])
         rows = {name: torch.cat([t, t], dim=1) for name, t in batch.rows.items() if name != "x"}
-        nll = self.reconstruction(torch.cat([x, x], dim=1), z, self.log_noise(batch.fraction))
+        nll = self.reconstruction(self.dense(batch["x"]), z, self.log_noise(batch.fraction))
         log_p = self.prior.log_density(rows, z).mean(dim=-1) - self.prior.log_normaliser(batch.rows).mean(dim=-1)
         entropy = 0.5 * (log_s + 1 + math.log(2 * math.pi)).sum(dim=-1).mean(dim=-1)
-        return nll.mean(dim=-1) - self.beta * (log_p + entropy)
+        return nll - self.beta * (log_p + entropy)
 
 
 def _one_after_the_other(first: TrainingResult, second: TrainingResult, better: Sequence[bool]) -> TrainingResult:

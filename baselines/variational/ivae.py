@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from baselines.variational import fused_bound
 from baselines.variational.base import VariationalLearner
 from bench.api import Progress, TrainView, learner
 from bench.toolkit.auxiliary import Auxiliary, dense_targets
@@ -62,10 +63,8 @@ class ConditionalPrior(nn.Module):
         return mean if self.learn_mean else torch.zeros_like(mean), log_v.clamp(*_LOG_VARIANCE)
 
     def divergence(self, rows: Any, mean: Tensor, log_s: Tensor, variance: Tensor) -> Tensor:
-        """KL(q ‖ p) of each row (E, B); ``log_s`` = log s², ``variance`` the diagonal of L Lᵀ."""
-        prior_mean, log_v = self.moments(rows)
-        scaled = (variance + (mean - prior_mean).square()) * torch.exp(-log_v)
-        return 0.5 * (scaled + log_v - log_s - 1).sum(dim=-1)
+        """KL(q ‖ p) (E,), averaged over rows; ``log_s`` = log s², ``variance`` the diagonal of L Lᵀ."""
+        return fused_bound.divergence(mean, log_s, variance, *self.moments(rows))
 
 
 @learner(

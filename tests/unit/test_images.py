@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from baselines.variational.ada_gvae import pairs_of, shared_average
-from baselines.variational.beta_tcvae import total_correlation
+from baselines.variational.fused_bound import total_correlation
 from bench.api import NotApplicable
 from bench.metrics.few_shot import few_shot_scores
 from bench.metrics.held_out import held_out_r2
