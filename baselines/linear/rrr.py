@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from contextlib import suppress
 from typing import Any, Self
 
@@ -11,7 +12,14 @@ from numpy.typing import NDArray
 from bench.api import NotApplicable, Progress, TrainView, learner
 from bench.toolkit.inputs import flat
 from bench.toolkit.joint_rank import interpolates
-from bench.toolkit.reduced_rank import RIDGES, LinearEncoder, fit_view, reduced_rank_regression, task_ridge
+from bench.toolkit.reduced_rank import (
+    RIDGES,
+    LinearEncoder,
+    Standardiser,
+    fit_view,
+    reduced_rank_regression,
+    task_ridge,
+)
 from mtlcm.causal_model import LinearCausalModel
 from mtlcm.model import samples_are_shared
 from mtlcm.moments import task_moments
@@ -29,7 +37,7 @@ _HELD_OUT, _SPLIT_SEED = 0.2, 0x41D6
     assumptions="x is linear in the factors, the tasks' coefficients span all of them",
     needs=("targets",),
     reference=True,
-    version=2,
+    version=3,
     accepts=("vector", "image", "sequence", "graph"),
 )
 class ReducedRankRegression:
@@ -38,9 +46,10 @@ class ReducedRankRegression:
     ridges   candidate strengths, default ``bench.toolkit.reduced_rank.RIDGES``; one is chosen for all tasks by
              generalised cross-validation on their targets. Where that takes none at all, in tasks that have fewer
              samples than x has columns and so fit theirs whatever the truth, a fifth of the samples is held out and
-             chooses among ``LARGER_RIDGES``. Binary targets are regressed as numbers.
+             chooses among ``LARGER_RIDGES``, and whether columns are of variance 1 or in their own units: a rare
+             column then weighs less than a frequent one. Binary targets are regressed as numbers.
 
-    After ``fit``, ``history_`` has the strength, "ridge", and how it was "chosen_by".
+    After ``fit``, ``history_`` has the strength, "ridge", how it was "chosen_by" and the columns' "units".
     Raises NotApplicable where fewer tasks than factors have a target that varies.
     """
 
@@ -49,13 +58,14 @@ class ReducedRankRegression:
 
     def fit(self, view: TrainView, *, seed: int, device: str, progress: Progress) -> Self:
         self.encoder_: LinearEncoder = fit_view(view, ridges=self.ridges or RIDGES)
-        chosen_by = "generalised cross-validation"
+        chosen_by, units = "generalised cross-validation", "standardised"
         if self.ridges is None and interpolates(self.encoder_, view.task, view.n_tasks):
             with suppress(NotApplicable):  # what is left of the tasks may be too little
-                self.encoder_ = fit_view(view, ridges=(held_out_ridge(view),))
+                ridge, standardise, units = held_out_ridge(view)
+                self.encoder_ = fit_view(view, ridges=(ridge,), standardise=standardise)
                 chosen_by = "held-out samples"
         self.n_parameters_ = self.encoder_.weights.size
-        self.history_: dict[str, Any] = {"ridge": self.encoder_.ridge, "chosen_by": chosen_by}
+        self.history_: dict[str, Any] = {"ridge": self.encoder_.ridge, "chosen_by": chosen_by, "units": units}
         return self
 
     def encode(self, x: Any, aux: Any = None) -> NDArray[np.float64]:
@@ -71,7 +81,7 @@ class ReducedRankRegression:
     assumptions="as rrr; given task and target the factors are independent, with variances that differ between tasks",
     needs=("targets",),
     reference=True,
-    version=3,
+    version=4,
     accepts=("vector", "image", "sequence", "graph"),
 )
 class DiagonalisedReducedRankRegression(ReducedRankRegression):
@@ -94,8 +104,9 @@ class DiagonalisedReducedRankRegression(ReducedRankRegression):
         return self.linear_model_.encode(self.encoder_.encode(x))
 
 
-def held_out_ridge(view: TrainView) -> float:
-    """Of ``LARGER_RIDGES`` the one whose codes tell the targets of held-out samples best; always the same samples.
+def held_out_ridge(view: TrainView) -> tuple[float, Standardiser, str]:
+    """Of ``LARGER_RIDGES`` the one whose codes tell the targets of held-out samples best, always the same samples; and
+    the columns' units that go with it, for ``fit_view`` and in a word.
 
     Targets are predicted from codes fitted to the other samples, by ridge regressions of each task; errors are squared,
     in units of the task's variance, so that no task decides by its units. Raises NotApplicable where the other samples
@@ -109,13 +120,21 @@ def held_out_ridge(view: TrainView) -> float:
     mean_y = np.bincount(t, v, minlength=view.n_tasks) / counts
     variance = np.bincount(t, (v - mean_y[t]) ** 2, minlength=view.n_tasks) / counts
     judged = held & (variance[task] > 0)
-    errors = []
-    for ridge in LARGER_RIDGES:
-        encoder = reduced_rank_regression(x, s, t, v, n_tasks=view.n_tasks, n_latents=view.n_latents, ridges=(ridge,))
+    standardised = Standardiser.of(x)
+    best: tuple[float, float, Standardiser, str] | None = None
+    for ridge, (standardise, units) in itertools.product(
+        LARGER_RIDGES, ((standardised, "standardised"), (standardised.in_own_units(), "own"))
+    ):
+        encoder = reduced_rank_regression(
+            x, s, t, v, n_tasks=view.n_tasks, n_latents=view.n_latents, ridges=(ridge,), standardise=standardise
+        )
         codes = encoder.encode(x)
         heads = task_ridge(codes, s, t, v, n_tasks=view.n_tasks).coefficients
         mean = np.stack([np.bincount(t, column, minlength=view.n_tasks) for column in codes[s].T], axis=1)
         at = task[judged]
         found = mean_y[at] + ((codes[sample[judged]] - (mean / counts[:, None])[at]) * heads[at]).sum(1)
-        errors.append(float(np.mean((y[judged] - found) ** 2 / variance[at])) if judged.any() else 0.0)
-    return LARGER_RIDGES[int(np.argmin(errors))]
+        error = float(np.mean((y[judged] - found) ** 2 / variance[at])) if judged.any() else 0.0
+        if best is None or error < best[0]:
+            best = error, ridge, standardise, units
+    assert best is not None
+    return best[1:]

@@ -100,9 +100,7 @@ def refitted(
 
 def own_units(standardise: Standardiser) -> Array:
     """(p,) factors that bring standardised columns back to their own units, up to one factor for all of them."""
-    deviation = np.where(standardise.varies, standardise.scale, 1.0)
-    typical = np.sqrt(np.square(deviation[standardise.varies]).mean()) if standardise.varies.any() else 1.0
-    return np.asarray(np.where(standardise.varies, deviation / typical, 1.0))
+    return np.asarray(standardise.scale / standardise.in_own_units().scale)
 
 
 def needed(linear: LinearEncoder, task: Indices, n_tasks: int) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -48,6 +48,13 @@ class Standardiser:
         scale = np.sqrt(np.square(x - mean).mean(axis=0, dtype=np.float64))
         varies = scale > 1e-6 * np.abs(mean) + np.finfo(np.float64).tiny
         return cls(np.asarray(mean), np.where(varies, scale, 1.0), varies)
+
+    def in_own_units(self) -> Standardiser:
+        """The same but for one scale for all columns that vary: each keeps its own unit, up to one factor for all."""
+        if not self.varies.any():
+            return self
+        typical = np.sqrt(np.square(self.scale[self.varies]).mean())
+        return replace(self, scale=np.where(self.varies, typical, 1.0))
 
     def __call__(self, x: NDArray[Any]) -> Array:
         """Standardised x, (n, d_x) float64."""
@@ -155,15 +162,17 @@ def reduced_rank_regression(
     n_tasks: int,
     n_latents: int,
     ridges: tuple[float, ...] = RIDGES,
+    standardise: Standardiser | None = None,
 ) -> LinearEncoder:
     """The rank-d linear encoder of x (n, d_x) from targets in long format, see ``task_ridge`` for the arguments.
 
+    standardise   what brings x to the units that the ridge takes for granted; None: to variance 1 a column
     Coefficients are compared in the metric in which they matter: b_t is mapped to S^(1/2) b_t, S the pooled covariance
     of x, so that its length is the deviation of the predicted target, and divided by the standard error
     sigma_t / sqrt(n_t) of the task. Raises NotApplicable where fewer than ``n_latents`` tasks are usable or x varies in
     fewer directions.
     """
-    standardise = Standardiser.of(x)
+    standardise = standardise or Standardiser.of(x)
     xs = standardise(x)
     ridge = task_ridge(xs, sample, task, y, n_tasks=n_tasks, ridges=ridges)
     n_usable = int(ridge.usable.sum())
@@ -189,11 +198,20 @@ def reduced_rank_regression(
     return LinearEncoder(standardise, unit_covariance(weights, covariance), singular_values, ridge.ridge)
 
 
-def fit_view(view: TrainView, *, ridges: tuple[float, ...] = RIDGES) -> LinearEncoder:
+def fit_view(
+    view: TrainView, *, ridges: tuple[float, ...] = RIDGES, standardise: Standardiser | None = None
+) -> LinearEncoder:
     """``reduced_rank_regression`` on a TrainView, after checking that it holds what that needs."""
     check_view(view)
     return reduced_rank_regression(
-        flat(view.x), view.sample, view.task, view.y, n_tasks=view.n_tasks, n_latents=view.n_latents, ridges=ridges
+        flat(view.x),
+        view.sample,
+        view.task,
+        view.y,
+        n_tasks=view.n_tasks,
+        n_latents=view.n_latents,
+        ridges=ridges,
+        standardise=standardise,
     )
 
 
