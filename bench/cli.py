@@ -164,6 +164,21 @@ def make_parser() -> argparse.ArgumentParser:
     _add_common(reproduce)
     reproduce.set_defaults(command="reproduce", budget="paper")
 
+    audit = commands.add_parser("audit", help="run a random sample of published cells again: do they come out alike?")
+    audit.add_argument("--sample", type=_positive, default=20, metavar="N", help="cells to draw (default: 20)")
+    audit.add_argument("--seed", type=int, default=0, metavar="S", help="of the draw (default: 0)")
+    audit.add_argument("--learners", type=_names, metavar="A,B", help="of these alone; patterns are allowed")
+    audit.add_argument("--datasets", type=_names, metavar="A,B", help="on these alone; patterns are allowed")
+    audit.add_argument("--within", type=_seconds, metavar="SECONDS", help="only cells that took at most so much CPU")
+    audit.add_argument(
+        "--tolerance", type=_difference, default=0.02, metavar="X", help="that scores may differ by (default: 0.02)"
+    )
+    audit.add_argument("--to", metavar="DIR", help="write audit.md there (default: print only)")
+    audit.add_argument("--records", metavar="FILE", help="other records than the published: a .jsonl or results folder")
+    _add_execution(audit)
+    _add_common(audit)
+    audit.set_defaults(command="audit", budget="standard", out="audit")
+
     merge = commands.add_parser("merge", help="put results folders together, such as the shards of one plan")
     merge.add_argument("folders", nargs="+", metavar="DIR", help="results folders")
     merge.add_argument("--out", required=True, metavar="DIR", help="where they are put together; may hold results")
@@ -227,6 +242,10 @@ def _seconds(text: str) -> float:
 
 def _mebibytes(text: str) -> float:
     return _above_zero(text, "MiB")
+
+
+def _difference(text: str) -> float:
+    return _above_zero(text, "score")
 
 
 def _above_zero(text: str, unit: str) -> float:

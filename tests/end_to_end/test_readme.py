@@ -83,6 +83,8 @@ def small(words: list[str]) -> list[str]:
         return [*words, *SMOKE]
     if words[0] == "check" and len(words) == 1:
         return ["check", "pca"]
+    if words[0] == "audit":
+        return ["audit", "--learners", "mtlcm", "--datasets", "linear-causal", "--sample", "1", "--within", "5"]
     if words[0] == "reproduce":
         return [*words, "--learner", "mtlcm", "--out", "quick"]
     return words
