@@ -231,6 +231,7 @@ class LearnerInfo(Info):
     reference     a floor or ceiling row, not a competitor
     effort        names of the parameters that ``run --effort`` scales, whole numbers such as "steps"; none: one point
     by_kind       constructor parameters by kind of x, {"image": {"steps": 600}}: over the defaults, under the budget
+    versions      versions on kinds of x whose results changed when others' did not, {"graph": 9}; else ``version``
     """
 
     guarantee: Guarantee = "none"
@@ -242,6 +243,11 @@ class LearnerInfo(Info):
     reference: bool = False
     effort: tuple[str, ...] = ()
     by_kind: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    versions: Mapping[str, int] = field(default_factory=dict)
+
+    def version_on(self, kind: str) -> int:
+        """Its version on data of that kind."""
+        return self.versions.get(kind, self.version)
 
 
 @dataclass(frozen=True)
@@ -330,6 +336,7 @@ def learner(
     effort: Sequence[str] = (),
     requires: Sequence[str] = (),
     version: int = 1,
+    versions: Mapping[str, int] | None = None,
     defaults: Mapping[str, Any] | None = None,
     budgets: Mapping[str, Mapping[str, Any]] | None = None,
     by_kind: Mapping[str, Mapping[str, Any]] | None = None,
@@ -340,6 +347,7 @@ def learner(
     by_kind    others by the kind of x, where one setting does not fit all: {"image": {"steps": 600}}; over the defaults
     budgets    further constructor parameters by budget, e.g. {"smoke": {"epochs": 2}, "paper": {"epochs": 2000}}
     version    raise it when results change: stored cells of the old version are then run again
+    versions   by the kind of x, where results change on some kinds alone: {"graph": 9}; never lower than ``version``
     assumes    names of ``bench.assumptions.VOCABULARY``; ValueError for others
     """
     return _register(
@@ -360,6 +368,7 @@ def learner(
             reference=reference,
             effort=tuple(effort),
             by_kind=dict(by_kind or {}),
+            versions=dict(versions or {}),
         )
     )
 

@@ -64,6 +64,12 @@ def _check(decorator: str, key: str, value: Any) -> None:
     elif key == "version":
         if type(value) is not int or value < 1:
             raise ValueError(f"version={value!r:.60} must be a whole number from 1")
+    elif key == "versions" and value is not None:
+        if not isinstance(value, dict) or any(type(number) is not int or number < 1 for number in value.values()):
+            raise ValueError(f"versions={value!r:.60} must be whole numbers from 1 by kind, such as {{'graph': 2}}")
+        for kind in value:
+            if kind not in KIND_NAMES:
+                raise ValueError(str(unknown("kind", str(kind), KIND_NAMES)))
     elif key in TEXTS and not isinstance(value, str):
         raise ValueError(f"{key}={value!r:.60} must be text")
     elif key in TEXTS and any(letter < " " and letter not in "\n\t" for letter in value):

@@ -30,6 +30,7 @@ REPRESENTATIONS = ("auto", "identity", "network", "rrr")
     needs=("targets",),
     effort=("steps",),
     version=8,
+    versions={"graph": 9},
     budgets={"smoke": {"steps": 40}, "paper": {"steps": 1000, "batch": 4096}},
     accepts=("vector", "image", "sequence", "graph"),
     by_kind={
@@ -42,6 +43,7 @@ REPRESENTATIONS = ("auto", "identity", "network", "rrr")
     "mtlcm-flow",
     assumes=("injective-mixing", "heads-span", "gaussian-given-target"),
     version=5,
+    versions={"graph": 6},
     guarantee="permutation+scaling",
     paper="this suite's: Chen et al. 2024 with a normalising flow behind stage 1, under stage 2's likelihood",
     summary="mtlcm, its network's codes straightened by a flow where held-out samples and targets vouch for it",

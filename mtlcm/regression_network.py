@@ -56,6 +56,7 @@ _LOOKS_AT_IMAGES = 5  # checkpoints at most: a look encodes all of them, and the
     needs=("targets",),
     effort=("steps",),
     version=7,
+    versions={"graph": 8},
     budgets={"smoke": {"steps": 40}, "paper": {"steps": 2000}},
     by_kind={
         "graph": {
@@ -264,7 +265,11 @@ class MultiTaskRegressionNetwork:
         held, n_tasks, d = targets.held_out[sample], view.n_tasks, view.n_latents
         linear = reduced_rank_regression(x, sample[~held], task[~held], y[~held], n_tasks=n_tasks, n_latents=d)
         if joint_rank.needed(linear, task[~held], n_tasks):
-            return joint_rank.joint_rank_regression(x, sample, task, y, held, n_tasks=n_tasks, n_latents=d)
+            # A network of vectors seldom improves on its start, so that its start is to be the best there is.
+            smooth = view.kind == "graph"
+            return joint_rank.joint_rank_regression(
+                x, sample, task, y, held, n_tasks=n_tasks, n_latents=d, smooth=smooth
+            )
         return linear
 
     def _refit_start(self, network: Encoder | KindEncoder, view: TrainView, linear: LinearEncoder) -> None:

@@ -26,6 +26,7 @@ OBLIQUE_STARTS = 5
     " for every factor, the supports without it cover all others",
     needs=("targets",),
     version=6,
+    versions={"graph": 7},
     effort=("steps",),
     budgets={"smoke": {"steps": 40, "restarts": 4}, "paper": {"steps": 2000}},
     accepts=("vector", "image", "sequence", "graph"),

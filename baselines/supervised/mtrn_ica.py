@@ -19,6 +19,7 @@ from bench.toolkit.training_history import training_of
     assumptions="heads span R^d, T >= d; latents are independent, at most one of them Gaussian",
     needs=("targets",),
     version=6,
+    versions={"graph": 7},
     effort=("steps",),
     budgets={"smoke": {"steps": 15, "batch": 512}, "paper": {"steps": 1000, "max_iter": 2000}},
     accepts=("vector", "image", "sequence", "graph"),

@@ -52,7 +52,9 @@ def _facts(info: Info) -> Iterator[str]:
     lacking = registry_module.missing_requirements(info)
     if lacking:
         yield f"missing here: pip install {' '.join(lacking)}"
-    yield f"version {info.version}, code: {info.origin}"
+    others = info.versions if isinstance(info, LearnerInfo) else {}
+    also = "".join(f" (on {kind} {number})" for kind, number in others.items())
+    yield f"version {info.version}{also}, code: {info.origin}"
 
 
 def _parameters(info: Info) -> str:

@@ -68,7 +68,7 @@ def auditable(
         learner, dataset = found.learners.get(spec["learner"]), found.datasets.get(spec["dataset"])
         if record["status"] != "ok" or learner is None or dataset is None or learner.reference:
             continue
-        if spec["learner_version"] != learner.version or spec["dataset_version"] != dataset.version:
+        if spec["learner_version"] != learner.version_on(dataset.kind) or spec["dataset_version"] != dataset.version:
             continue
         if spec["device"] != "cpu" or (most_cpu_s is not None and _fit_cpu_s(record) > most_cpu_s):
             continue

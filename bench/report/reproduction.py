@@ -159,7 +159,7 @@ def _cell(setting: PaperSetting, found: Registry, seed: int, *, device: str, qui
         model_seed=derive_seed("model", learner.name, dataset.name, seed),
         budget=QUICK_BUDGET if quick else BUDGET,
         device=device,
-        learner_version=learner.version,
+        learner_version=learner.version_on(dataset.kind),
         dataset_version=dataset.version,
         learner_params=params[0],
         dataset_params=params[1],

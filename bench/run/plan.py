@@ -113,7 +113,7 @@ def plan(selection: Selection, registry: Registry) -> list[Cell]:
                     model_seed=derive_seed("model", learner.name, data.name, repetition),
                     budget=selection.budget,
                     device=selection.device,
-                    learner_version=learner.version,
+                    learner_version=learner.version_on(data.kind),
                     dataset_version=data.version,
                     learner_params=by_kind[learner.name, data.kind],
                     dataset_params=data_params,

@@ -49,12 +49,16 @@ def joint_rank_regression(
     *,
     n_tasks: int,
     n_latents: int,
+    smooth: bool = False,
 ) -> JointEncoder:
     """The rank-d encoder of x (n, p) from targets in long format (m,), see the module.
 
-    held   (m,) bool: targets that choose the ridge among ``RIDGES`` and the columns' units, by their mean squared
+    held   (m,) bool: targets that choose the columns' units and the ridge among ``RIDGES``, by their mean squared
            error in units of the tasks' variances; the fit is on the others. Where there are none: the largest ridge,
            standardised columns
+    smooth   of the ridges take the largest whose error is within a standard error of the smallest (Breiman et al. 1984,
+           section 3.4.3): what learns on from here can add what a smooth start lacks, but not take back what a start
+           has learnt by heart
     Raises NotApplicable as ``reduced_rank_regression`` does.
     """
     y = np.asarray(y, dtype=np.float64)
@@ -64,26 +68,40 @@ def joint_rank_regression(
     moments = _Moments.of(xs, s, t, v, n_tasks)
     covariance = xs.T @ xs / len(xs)
     ones = np.ones(xs.shape[1])
-    best: tuple[float, JointEncoder] = (np.inf, JointEncoder(**vars(start), units=ones))
+    first = JointEncoder(**vars(start), units=ones)
+    best: tuple[float, JointEncoder] = (np.inf, first)
+    at, of = sample[held], task[held]
     for units in (ones, own_units(start.standardise)):
         moments.rescale(units)
         weights = start.weights / units[:, None]
-        errors: list[float] = []
+        path: list[tuple[Array, JointEncoder]] = []
         for ridge in sorted(RIDGES, reverse=True):  # each starts from the smoother one before
             weights, heads = _alternate(covariance * units * units[:, None], moments, weights, ridge)
-            found = replace(best[1], weights=units[:, None] * weights, ridge=ridge, units=units)
+            found = replace(first, weights=units[:, None] * weights, ridge=ridge, units=units)
             if not held.any():
                 return found
-            at, of = sample[held], task[held]
             codes = (xs[at] * units - moments.mean_x[of]) @ weights
             residual = y[held] - moments.mean_y[of] - (codes * heads[of]).sum(1)
-            error = float(np.mean(residual**2 / moments.variance[of]))
-            if error < best[0]:
-                best = error, found
-            errors.append(error)
+            path.append((residual**2 / moments.variance[of], found))
+            errors = [float(each.mean()) for each, _ in path]
             if len(errors) > _RISES and min(errors[-_RISES:]) > min(errors[:-_RISES]):
                 break
+        if min(errors) < best[0]:
+            best = min(errors), _smoothest(path, of) if smooth else path[int(np.argmin(errors))][1]
     return best[1]
+
+
+def _smoothest(path: list[tuple[Array, JointEncoder]], task: Indices) -> JointEncoder:
+    """The first of a path from smooth to rough whose held-out errors (m,) are no worse than the best one's by more than
+    the standard error of that difference, tasks (m,) being the units."""
+    least = min((each for each, _ in path), key=lambda each: float(each.mean()))
+    n_tasks = len(np.unique(task))
+    for each, found in path:
+        excess = each - least
+        by_task = np.bincount(task, excess - excess.mean())
+        if excess.mean() <= np.sqrt(np.square(by_task).sum() * n_tasks / max(n_tasks - 1, 1)) / len(excess):
+            return found
+    raise AssertionError("the best is within any error of itself")
 
 
 def refitted(

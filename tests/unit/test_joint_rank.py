@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -87,3 +89,34 @@ def test_counts_with_many_rare_columns_are_fitted_in_their_own_units() -> None:
     before, after = np.mean(errors, axis=0)
     print(f"1 - R² of the factors: standardised columns {before:.3f}, their own units tried too {after:.3f}")
     assert after < 0.8 * before
+
+
+def test_a_smooth_start_has_the_largest_ridge_that_held_out_targets_cannot_tell_from_the_best() -> None:
+    rng = np.random.default_rng(0)
+    x, sample, task, y, _, _ = few_samples_a_task(0)
+    first = joint_rank_regression(x, sample, task, y, np.zeros(len(y), bool), n_tasks=60, n_latents=3)
+    tasks = np.repeat(np.arange(50), 4)
+    common = rng.exponential(size=200)
+    noise = rng.normal(size=50)[tasks]  # the same for all targets of a task: tasks are the units, not targets
+
+    def path(*excess: float) -> list[tuple[np.ndarray, joint_rank.JointEncoder]]:
+        ridges = (1e-1, 3e-2, 1e-2)
+        errors = [common + e + 0.3 * noise * (e > 0) for e in excess]
+        return [(error, replace(first, ridge=ridge)) for error, ridge in zip(errors, ridges, strict=True)]
+
+    noise -= noise.mean()
+    noise *= np.sqrt(49 / 50) / noise.std()  # a standard error of .3 / √50 = .042 for the mean of a difference
+    assert joint_rank._smoothest(path(0.05, 0.04, 0.0), tasks).ridge == 3e-2
+    assert joint_rank._smoothest(path(0.04, 0.0, 0.01), tasks).ridge == 1e-1
+    assert joint_rank._smoothest(path(0.5, 0.1, 0.0), tasks).ridge == 1e-2
+
+
+def test_a_smooth_start_is_never_rougher_and_the_best_is_taken_unless_it_is_asked_for() -> None:
+    for seed in range(3):
+        x, sample, task, y, _, _ = few_samples_a_task(seed)
+        held = np.random.default_rng(seed).random(len(y)) < 0.2
+        best, smooth = (
+            joint_rank_regression(x, sample, task, y, held, n_tasks=60, n_latents=3, smooth=asked)
+            for asked in (False, True)
+        )
+        assert smooth.ridge >= best.ridge or not np.array_equal(smooth.units, best.units)

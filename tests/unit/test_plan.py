@@ -74,6 +74,15 @@ def test_settings_by_kind_of_input_stand_between_defaults_and_budget(
     assert resolve(info, budget, settings, kind) == expected
 
 
+def test_a_version_may_be_raised_on_one_kind_of_input_alone(found: Registry) -> None:
+    graphs = {"datasets": ["linear-causal", "tiny-graphs"], "learners": ["raw"], "repetitions": [0]}
+    before = cells(found, **graphs)
+    raised = replace(found.learners["raw"], versions={"graph": found.learners["raw"].version + 1})
+    after = cells(replace(found, learners={**found.learners, "raw": raised}), **graphs)
+    assert [new.learner_version - old.learner_version for old, new in zip(before, after, strict=True)] == [0, 1]
+    assert [old.key == new.key for old, new in zip(before, after, strict=True)] == [True, False]
+
+
 def test_settings_reach_learners_and_datasets(found: Registry) -> None:
     spec = cells(found, settings=["linear-causal.d=4", "linear-causal.mixing=orthogonal"], repetitions=[0])[0]
     assert (spec.dataset_params["d"], spec.dataset_params["mixing"]) == (4, "orthogonal")

@@ -74,6 +74,8 @@ def test_nobody_but_the_harness_gets_the_truth(tmp_path: Path) -> None:
         ),
         ("@learner('a', guarantee='none', paper='', accepts=['images'])\nclass A: ...", "did you mean image"),
         ("@learner('a', guarantee='none', paper='', version='1')\nclass A: ...", "must be a whole number"),
+        ("@learner('a', guarantee='none', paper='', versions={'graph': '2'})\nclass A: ...", "whole numbers from 1"),
+        ("@learner('a', guarantee='none', paper='', versions={'graphs': 2})\nclass A: ...", "did you mean graph"),
         ("@learner('<b>', guarantee='none', paper='')\nclass A: ...", "the name '<b>' is none"),
         ("@learner('a', guarantee='none', paper='', defaults={'x': 1e400})\nclass A: ...", "JSON has not"),
         ("@learner('a', guarantee='none', paper='', budgets={'small': {}})\nclass A: ...", "'small'"),
@@ -131,6 +133,8 @@ def test_built_in_plugins_are_whole() -> None:
         assert info.name in [mark.name for mark in marks]
         assert info.summary
         assert set(getattr(info, "by_kind", {})) <= set(getattr(info, "accepts", ()))
+        assert set(getattr(info, "versions", {})) <= set(getattr(info, "accepts", ()))
+        assert all(number > info.version for number in getattr(info, "versions", {}).values())
         assert set(info.budgets) <= {"smoke", "standard", "paper"}
         known = registry.parameters(info)
         further = [*info.budgets.values(), *getattr(info, "by_kind", {}).values()]
