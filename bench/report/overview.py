@@ -20,7 +20,7 @@ from bench.statistics.intervals import Interval
 OTHERS = {
     "difficulty.md": "Where each learner stops working, as the data gets harder",
     "reproduction.md": "Learners on their own papers' settings",
-    "audit.md": "A random sample of these cells run again: do they come out alike?",
+    "audit.md": "A random sample of these cells, run again with one revision",
     "profile.md": "How time and memory grow",
 }
 LONGEST = 150
