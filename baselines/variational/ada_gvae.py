@@ -32,7 +32,7 @@ class _PairNetwork(VariationalNetwork):
 
     def loss(self, batch: Batch) -> Tensor:
         both = [self.posterior({"x": batch[name]}) for name in ("x", "partner")]
-        (mean_a, log_a, _), (mean_b, log_b, _) = both
+        (mean_a, log_a), (mean_b, log_b) = both
         mean, log_s = shared_average(mean_a, log_a, mean_b, log_b)
         losses = []
         for name, m, s in zip(("x", "partner"), mean, log_s, strict=True):

@@ -33,7 +33,7 @@ _LOG_VARIANCE = (-16.0, 8.0)
 
 
 class Posterior(nn.Module):
-    """q(z | x, u): mean (E, B, d), log variance of diag(s) (E, B, d), N (E, B, d, d) or None.
+    """q(z | x, u): mean (E, B, d), log variance of diag(s) (E, B, d); N is in ``parameters_at`` alone.
 
     u may reach it as category or as features; it is added to the first hidden layer.
     """
@@ -63,10 +63,9 @@ class Posterior(nn.Module):
         elif aux is not None:
             self.aux = Linear(aux.n_features, widths[1], init, bias=False, gain=0.0)
 
-    def forward(self, rows: Any) -> tuple[Tensor, Tensor, Tensor | None]:
+    def forward(self, rows: Any) -> tuple[Tensor, Tensor]:
         out, d = self.parameters_at(rows), self.d
-        lower = out[..., 2 * d :].unflatten(-1, (d, d)).tril(-1) if self.full_covariance else None
-        return out[..., :d], out[..., d : 2 * d].clamp(*_LOG_VARIANCE), lower
+        return out[..., :d], out[..., d : 2 * d].clamp(*_LOG_VARIANCE)
 
     def parameters_at(self, rows: Any) -> Tensor:
         """Mean, log variance before it is clamped, and all of N, side by side (E, B, 2d or 2d + d²)."""

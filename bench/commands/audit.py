@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 from bench.commands.execution import cell_pool, execute, warn_of_broken
@@ -16,7 +17,7 @@ def main(options: argparse.Namespace) -> int:
     """Run a random sample of published cells and print how they compare; 1 where one has moved or failed."""
     from bench.report import audit
     from bench.report.published import SPREADS, published_records
-    from bench.run.plan import Cell
+    from bench.run.plan import Cell, data_hash
     from bench.run.spec import RunSpec
     from bench.run.store import Store, read_records, write_text
 
@@ -25,7 +26,10 @@ def main(options: argparse.Namespace) -> int:
     found = discover(options.plugin)
     warn_of_broken(found)
     records = read_records(options.records) if options.records else published_records()
-    every = audit.auditable(records, found, options.learners or (), options.datasets or (), options.within)
+    files = {info.name: data_hash(info)[0] for info in found.datasets.values() if info.source}
+    every = audit.auditable(records, found, options.learners or (), options.datasets or (), options.within, files)
+    if absent := sorted({r["spec"]["dataset"] for r in records if files.get(r["spec"]["dataset"], "-") == ""}):
+        print(f"left out, as their files are not here: {', '.join(absent)}", file=sys.stderr)
     chosen = audit.drawn(every, options.sample, options.seed)
     cells = [Cell(RunSpec.from_dict(record["spec"])) for record in chosen]
     with cell_pool(options, found) as pool:

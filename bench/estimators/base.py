@@ -60,7 +60,7 @@ class LearnerEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
                 f"{type(self).__name__} requires y to be passed, but the target y is None: it learns from targets"
             )
         view, self.tasks_ = train_view(X, y, task, sample, aux, labels, n_latents=self._n_latents(X), info=self.info)
-        self.seed_ = _seed(self.random_state)
+        self.seed_, self.kind_ = _seed(self.random_state), view.kind
         parameters = {name: getattr(self, name) for name in self.learner_parameters()}
         learner = registry.load(self.info)(**parameters)
         try:

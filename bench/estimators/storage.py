@@ -29,11 +29,13 @@ def save(estimator: Any, path: str | Path) -> None:
     """Write the estimator; raises UsageError, naming the attribute, for what is neither array nor JSON."""
     arrays: dict[str, Any] = {}
     fitted = {name: value for name, value in vars(estimator).items() if name not in estimator.get_params(deep=False)}
+    kind = getattr(estimator, "kind_", "vector")  # of what it was fitted to
     header = {
         "format": FORMAT,
         "bench": __version__,
         "learner": estimator.info.name,
-        "version": estimator.info.version,
+        "version": estimator.info.version_on(kind),
+        "kind": kind,
         "parameters": _packed(estimator.get_params(deep=False), arrays, "parameters", {}),
         "fitted": _packed(fitted, arrays, "fitted", {}),
     }
@@ -55,9 +57,10 @@ def load(path: str | Path) -> Any:
     if header.get("format") != FORMAT:
         raise UsageError(f"'{path}' has format {header.get('format')}, this version reads {FORMAT}")
     info = discover().learner(header["learner"])
-    if info.version != header["version"]:
+    version = info.version_on(header.get("kind", "vector"))
+    if version != header["version"]:
         raise UsageError(
-            f"'{path}' holds {info.name} version {header['version']}, this is version {info.version}: fit it again"
+            f"'{path}' holds {info.name} version {header['version']}, this is version {version}: fit it again"
         )
     estimator = make(info.name)(**_unpacked(header["parameters"], arrays, {}))
     vars(estimator).update(_unpacked(header["fitted"], arrays, {}))

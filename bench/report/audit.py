@@ -55,9 +55,12 @@ def auditable(
     learners: Collection[str] = (),
     datasets: Collection[str] = (),
     most_cpu_s: float | None = None,
+    files: Mapping[str, str] | None = None,
 ) -> list[Record]:
     """Finished cells, on CPUs, of learners (not reference rows) and datasets as they are now.
 
+    files                hash of the file of each dataset that reads one, "" where it is not here: cells of other files,
+                         or of none, are not these
     learners, datasets   of these alone; names may be patterns
     most_cpu_s           only those that took at most so much to fit
     Raises UsageError where there is none.
@@ -74,10 +77,13 @@ def auditable(
             continue
         if not _among(learner.name, learners) or not _among(dataset.name, datasets):
             continue
+        if files is not None and spec["data_sha256"] != files.get(dataset.name, ""):
+            continue
         chosen.append(record)
     if not chosen:
         raise UsageError(
-            "no published cell to audit: none is of these learners and datasets, at their present versions and so short"
+            "no published cell to audit: none is of these learners and datasets, at their present versions, so short"
+            " and of files that are here"
         )
     return chosen
 

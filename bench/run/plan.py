@@ -100,7 +100,7 @@ def plan(selection: Selection, registry: Registry) -> list[Cell]:
     trained = [(learner, effort) for learner in learners for effort in efforts_of(learner, selection.efforts)]
     cells = []
     for data in datasets:
-        data_hash, absent = _data_hash(data)
+        file_hash, absent = data_hash(data)
         variants = _variants(data, params[data.name], sweeps.get(data.name), selection.budget)
         for repetition, data_params in itertools.product(selection.repetitions, variants):
             base = repetition if selection.data_seed is None else selection.data_seed
@@ -117,7 +117,7 @@ def plan(selection: Selection, registry: Registry) -> list[Cell]:
                     dataset_version=data.version,
                     learner_params=by_kind[learner.name, data.kind],
                     dataset_params=data_params,
-                    data_sha256=data_hash,
+                    data_sha256=file_hash,
                     threads=selection.threads,
                     effort=effort,
                 )
@@ -244,7 +244,7 @@ def _no_value(where: str, text: str, like: Any) -> UsageError:
     return UsageError(f"{where}: '{text}' is not {words.get(type(like), f'a JSON {type(like).__name__}')}")
 
 
-def _data_hash(info: DatasetInfo) -> tuple[str, str]:
+def data_hash(info: DatasetInfo) -> tuple[str, str]:
     """Hash of the dataset's file, and why it cannot be read."""
     if not info.source or registry_module.missing_requirements(info):
         return "", ""

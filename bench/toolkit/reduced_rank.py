@@ -167,6 +167,7 @@ def reduced_rank_regression(
     """The rank-d linear encoder of x (n, d_x) from targets in long format, see ``task_ridge`` for the arguments.
 
     standardise   what brings x to the units that the ridge takes for granted; None: to variance 1 a column
+
     Coefficients are compared in the metric in which they matter: b_t is mapped to S^(1/2) b_t, S the pooled covariance
     of x, so that its length is the deviation of the predicted target, and divided by the standard error
     sigma_t / sqrt(n_t) of the task. Raises NotApplicable where fewer than ``n_latents`` tasks are usable or x varies in

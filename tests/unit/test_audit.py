@@ -38,6 +38,10 @@ def test_only_finished_cells_of_present_learners_are_drawn() -> None:
     good = cell("vae", 1)
     assert audit.auditable([old, failed, reference, long, good], FOUND, most_cpu_s=10.0) == [good]
     assert audit.auditable([long, good, cell("ivae", 0)], FOUND, learners=["v*"]) == [long, good]
+    there = cell("vae", 2)
+    there["spec"]["data_sha256"] = "abc"
+    assert audit.auditable([good, there], FOUND, files={"linear-causal": ""}) == [good]  # the file is not here
+    assert audit.auditable([good, there], FOUND, files={"linear-causal": "abc"}) == [there]
     with pytest.raises(UsageError, match="no published cell to audit"):
         audit.auditable([good], FOUND, datasets=["sprites"])
 

@@ -112,6 +112,7 @@ def test_a_smooth_start_has_the_largest_ridge_that_held_out_targets_cannot_tell_
 
 
 def test_a_smooth_start_is_never_rougher_and_the_best_is_taken_unless_it_is_asked_for() -> None:
+    rougher = []
     for seed in range(3):
         x, sample, task, y, _, _ = few_samples_a_task(seed)
         held = np.random.default_rng(seed).random(len(y)) < 0.2
@@ -119,4 +120,7 @@ def test_a_smooth_start_is_never_rougher_and_the_best_is_taken_unless_it_is_aske
             joint_rank_regression(x, sample, task, y, held, n_tasks=60, n_latents=3, smooth=asked)
             for asked in (False, True)
         )
-        assert smooth.ridge >= best.ridge or not np.array_equal(smooth.units, best.units)
+        np.testing.assert_array_equal(smooth.units, best.units)
+        assert smooth.ridge >= best.ridge
+        rougher.append(best.ridge < smooth.ridge)
+    assert any(rougher)

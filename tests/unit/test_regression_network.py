@@ -240,3 +240,22 @@ def test_learners_on_the_network_have_its_settings_for_a_kind_and_none_for_vecto
     assert of_graphs["loss"] == "auto"
     of_graphs["loss"] = "log"
     assert settings_for("graph")["loss"] == "auto", "a copy: the decorator's own stay as they are"
+
+
+def test_only_networks_of_graphs_start_smoothly(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+
+    class Seen(Exception):
+        pass
+
+    def start(*args: Any, smooth: bool, **options: Any) -> None:
+        asked.append(smooth)
+        raise Seen
+
+    monkeypatch.setattr("bench.toolkit.joint_rank.needed", lambda *args: True)
+    monkeypatch.setattr("bench.toolkit.joint_rank.joint_rank_regression", start)
+    for kind in ("vector", "graph"):
+        monkeypatch.setattr(TrainView, "kind", property(lambda self, kind=kind: kind))
+        with pytest.raises(Seen):
+            fit(view())
+    assert asked == [False, True]
